@@ -1,0 +1,67 @@
+"""What a projection, saga or reactor is to an app: something with a name that can be run, live or in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eventsource.clock import Clock
+from eventsource.log.recorded import Recorded
+from eventsource.schemas import SchemaStore
+from eventsource.settings import Settings
+
+if TYPE_CHECKING:
+    from eventsource.app import App
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerContext:
+    """What a consumer is given to run with."""
+
+    app: App
+    settings: Settings
+    schemas: SchemaStore
+    clock: Clock
+
+
+class Runner(Protocol):
+    """A consumer at work, in a thread of its own."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop` is set, then finishes what it has begun. Raises what it cannot mend itself."""
+
+    def ready(self) -> bool:
+        """Whether it has its partitions and reads them."""
+
+
+class MemoryConsumer(Protocol):
+    """A consumer inside `TestApp`."""
+
+    def handle(self, events: Sequence[Recorded]) -> None:
+        """Takes events in the order of the log."""
+
+    def rows(self) -> Sequence[Any]:
+        """What it holds: the rows of a read model."""
+
+
+class ConsumerDefinition(Protocol):
+    """The class of a projection, saga or reactor, as `App(consumers=[…])` takes it."""
+
+    @property
+    def consumer_name(self) -> str:
+        """Unique within the app."""
+
+    @property
+    def consumer_kind(self) -> str:
+        """`projection`, `saga` or `reactor`."""
+
+    def check(self, app: App) -> None:
+        """Raises `DefinitionError` if it handles what no aggregate of the app records."""
+
+    def runner(self, context: ConsumerContext) -> Runner:
+        """The consumer on real servers."""
+
+    def in_memory(self, app: App) -> MemoryConsumer:
+        """The consumer in one process, in memory."""

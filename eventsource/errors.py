@@ -1,0 +1,232 @@
+"""Every error of the framework, in one tree.
+
+Whether trying again can help is a matter of type: catch `Retriable`. Every message says what to do.
+`Rejected`, the base of a domain's own rejections, lives in `eventsource.domain.rejected`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class EventSourceError(Exception):
+    """Base of everything that the framework raises on purpose."""
+
+
+class Retriable(EventSourceError):
+    """Base of the errors that may pass when the same thing is tried again."""
+
+
+# --- definitions and settings ------------------------------------------------------------------------------------
+
+
+class DefinitionError(EventSourceError, TypeError):
+    """Raised while a class is defined: it names the class, the method or field, and the mend."""
+
+
+class NoExactForm(DefinitionError):
+    """Raised when a message's field has a type that Avro cannot hold exactly. Choose the type that the text names."""
+
+
+class SettingsError(EventSourceError):
+    """Raised when a setting is missing or wrong. The text names the setting and where it was read from."""
+
+
+# --- what became of a command ------------------------------------------------------------------------------------
+
+
+class CommandError(EventSourceError):
+    """Base of the answers to a command that are neither success nor the domain's own rejection."""
+
+
+class NotFound(CommandError):
+    """Raised when a command meets an aggregate that does not exist. Create it first."""
+
+    def __init__(self, aggregate: str, aggregate_id: str) -> None:
+        super().__init__(f"{aggregate} {aggregate_id!r} does not exist: send it a command that creates it first")
+        self.aggregate = aggregate
+        self.aggregate_id = aggregate_id
+
+
+class AlreadyExists(CommandError):
+    """Raised when a command that creates meets an aggregate that exists already. Use another id, or change it."""
+
+    def __init__(self, aggregate: str, aggregate_id: str) -> None:
+        super().__init__(f"{aggregate} {aggregate_id!r} exists already: use another id, or send a command that changes it")
+        self.aggregate = aggregate
+        self.aggregate_id = aggregate_id
+
+
+class VersionConflict(CommandError):
+    """Raised when an aggregate moved on since the caller read it. Load it again and decide anew."""
+
+    def __init__(self, aggregate_id: str, expected: int, actual: int) -> None:
+        super().__init__(f"{aggregate_id}: expected version {expected}, found {actual}: load it again and decide anew")
+        self.aggregate_id = aggregate_id
+        self.expected = expected
+        self.actual = actual
+
+
+class HandlerFailed(CommandError):
+    """Raised when the domain's own code failed on a command, or the command could not be read.
+
+    Nothing was written for it. Mend the handler, then send the command again under a new command id.
+    """
+
+    def __init__(self, command_id: str, error: str, message: str) -> None:
+        super().__init__(
+            f"command {command_id} failed in its handler with {error}: {message}; nothing was written: mend the handler, "
+            "then send the command again under a new command id"
+        )
+        self.command_id = command_id
+        self.error = error
+
+
+class Expired(CommandError):
+    """Raised when a command is older than the deduplication window. It was not executed: send it anew if it still holds."""
+
+    def __init__(self, command_id: str, window_seconds: float) -> None:
+        super().__init__(
+            f"command {command_id} is older than the deduplication window of {window_seconds:g} s and was not executed: "
+            "send it under a new command id if it still holds"
+        )
+        self.command_id = command_id
+        self.window_seconds = window_seconds
+
+
+class CommandIdReused(CommandError):
+    """Raised when a known command id arrives with another content. Nothing was executed: give the new command its own id."""
+
+    def __init__(self, command_id: str) -> None:
+        super().__init__(
+            f"command id {command_id} was used before with another content; nothing was executed: give the new command its own id"
+        )
+        self.command_id = command_id
+
+
+class OutcomeUnknown(CommandError, Retriable):
+    """Raised when no answer came in time. The command may or may not have been executed.
+
+    Send the same command again with `command_id=error.command_id, sent_at=error.sent_at`: it takes effect at most once.
+    """
+
+    def __init__(self, command_id: str, sent_at: datetime, waited_seconds: float) -> None:
+        super().__init__(
+            f"no answer to command {command_id} within {waited_seconds:g} s; it may have been executed: send it again with "
+            "the same command_id and sent_at, and it takes effect at most once (is a worker running?)"
+        )
+        self.command_id = command_id
+        self.sent_at = sent_at
+        self.waited_seconds = waited_seconds
+
+
+class Backlogged(CommandError, Retriable):
+    """Raised when the client's bound of requests in flight is reached and the caller chose not to wait. Nothing was sent."""
+
+    def __init__(self, in_flight: int) -> None:
+        super().__init__(f"{in_flight} requests are in flight already, nothing was sent: try again later, or with when_full='wait'")
+        self.in_flight = in_flight
+
+
+class ClientClosed(CommandError):
+    """Raised when a closed client is used. Connect again."""
+
+
+class ForkedClient(CommandError):
+    """Raised when a client is used in a process forked from the one that connected it. Connect after the fork."""
+
+
+# --- schemas -----------------------------------------------------------------------------------------------------
+
+
+class SchemaError(EventSourceError):
+    """Base of the errors in writing or reading a message's bytes."""
+
+
+class EncodeError(SchemaError):
+    """Raised when a value does not fit the exact form of its field. The text names message, field and value's type."""
+
+
+class DecodeError(SchemaError):
+    """Raised when bytes are not what their header says, or cannot become today's class."""
+
+
+class UnknownFingerprint(SchemaError, Retriable):
+    """Raised when a value names a schema that the schemas topic does not hold, even after catching up with it."""
+
+
+class FingerprintConflict(SchemaError):
+    """Raised when a different schema text arrives under a known fingerprint. It is refused: nothing was written."""
+
+
+# --- the log -----------------------------------------------------------------------------------------------------
+
+
+class LogError(EventSourceError):
+    """Base of the errors in talking to Kafka."""
+
+
+class BrokerUnavailable(LogError, Retriable):
+    """Raised when no broker answers. Check the address and that the broker runs."""
+
+
+class TopicMissing(LogError):
+    """Raised when a topic that the app needs is not there. `eventsource topics apply MODULE:APP` makes it."""
+
+
+class TopicMismatch(LogError):
+    """Raised when a topic is not what the app recorded or demands (partition count, topic id, retention, …)."""
+
+
+class HeaderError(LogError):
+    """Raised when a record's headers are not those of the wire reference."""
+
+
+class MessageTooLarge(LogError):
+    """Raised when one command's events are larger than the broker takes."""
+
+
+class Fenced(LogError, Retriable):
+    """Raised when another worker owns the partition now. What was not committed is gone; the new owner carries on."""
+
+
+class TransactionAborted(LogError, Retriable):
+    """Raised when a transaction did not commit, or may not have. The owner returns to the last committed state."""
+
+
+class ForkDetected(LogError):
+    """Raised when the log itself shows a gap, a repeat or an incomplete command. The aggregate is stopped."""
+
+
+class OffsetLost(LogError):
+    """Raised when the committed offset lies below what events and outcomes prove was handled. Handling would repeat it."""
+
+
+# --- Postgres and read models ------------------------------------------------------------------------------------
+
+
+class DatabaseUnavailable(Retriable):
+    """Raised when Postgres does not answer, or refuses the connection. The text says which and what to check."""
+
+
+class PositionConflict(Retriable):
+    """Raised when somebody else moved a consumer's position. This one reads it anew and carries on from there."""
+
+
+class NotCaughtUp(Retriable):
+    """Raised when a read model did not reach the token in time. Wait longer, or read what is there."""
+
+
+class SequenceParked(EventSourceError):
+    """Raised when the sequence that a token names is parked: the read model will not reach it before it is mended."""
+
+
+class ReadModelOutdated(EventSourceError):
+    """Raised when a read model in the database was built by another revision or table shape. Rebuild it."""
+
+
+# --- the embedded stack ------------------------------------------------------------------------------------------
+
+
+class EmbeddedStackError(EventSourceError):
+    """Raised when the embedded broker or database could not be installed, started or stopped. The text says what to do."""

@@ -1,0 +1,92 @@
+"""From records to events: one decoder for projections, replays and tools, so that all read alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from eventsource.domain import Aggregate, Event
+from eventsource.errors import DecodeError, ForkDetected, HeaderError
+from eventsource.log.headers import read_event_headers
+from eventsource.log.record import Record
+from eventsource.log.recorded import Recorded, time_from_ms
+from eventsource.schemas import MessageCodec, SchemaStore
+
+
+class EventDecoder:
+    """Decodes the records of one aggregate's events topic. Safe to share between threads."""
+
+    def __init__(self, aggregate: type[Aggregate[Any]], store: SchemaStore) -> None:
+        definition = aggregate.__definition__
+        self.aggregate = definition.name
+        self._codecs: dict[str, MessageCodec[Event]] = {}
+        by_class: dict[type[Event], MessageCodec[Event]] = {}
+        for name, event in definition.events.items():
+            if event not in by_class:
+                by_class[event] = MessageCodec(event, event.message_name, store)
+            self._codecs[name] = by_class[event]
+
+    def codec(self, event: type[Event]) -> MessageCodec[Event]:
+        """The codec of an event class of this aggregate."""
+        return self._codecs[event.message_name]
+
+    def decode(self, record: Record) -> Recorded:
+        """The event in a record. Raises `HeaderError`, `DecodeError` or `UnknownFingerprint`, naming where the record stands."""
+        where = f"{record.topic}[{record.partition}]@{record.offset}"
+        try:
+            headers = read_event_headers(record.headers)
+        except HeaderError as error:
+            raise HeaderError(f"{where}: {error}") from error
+        codec = self._codecs.get(headers.type)
+        if codec is None:
+            raise DecodeError(
+                f"{where}: aggregate {self.aggregate!r} has no event named {headers.type!r}: "
+                "keep the class, or give its successor the old name in aliases"
+            )
+        if record.value is None:
+            raise DecodeError(f"{where}: an event without a value: only the framework may write to an events topic")
+        try:
+            event = codec.decode(record.value)
+        except DecodeError as error:
+            raise DecodeError(f"{where}: {error}") from error
+        return Recorded(
+            aggregate=self.aggregate,
+            id=record.key.decode(),
+            version=headers.version,
+            event=event,
+            time=time_from_ms(headers.time_ms),
+            command_id=headers.command_id,
+            index=headers.index,
+            count=headers.count,
+            partition=record.partition,
+            offset=record.offset,
+            trail=headers.trail,
+        )
+
+
+class SequenceCheck:
+    """Finds gaps and repeats in the versions of each aggregate of one partition.
+
+    With `complete`, reading began at the start of the partition and every aggregate begins at version 1; without it, the
+    first version met of an aggregate is believed.
+    """
+
+    def __init__(self, *, complete: bool) -> None:
+        self._complete = complete
+        self._versions: dict[str, int] = {}
+
+    def check(self, recorded: Recorded) -> None:
+        """Raises `ForkDetected` if the event does not follow the one before it."""
+        last = self._versions.get(recorded.id, 0 if self._complete else None)
+        if last is not None and recorded.version != last + 1:
+            raise ForkDetected(
+                f"{recorded.aggregate} {recorded.id!r}: version {recorded.version} follows version {last} at "
+                f"partition {recorded.partition}, offset {recorded.offset}: the log has a {'gap' if recorded.version > last else 'repeat'}; "
+                f"stop writing to it and inspect it with `eventsource events show {recorded.aggregate} {recorded.id}`"
+            )
+        self._versions[recorded.id] = recorded.version
+
+    def check_all(self, events: Iterable[Recorded]) -> None:
+        """Checks several events in order."""
+        for recorded in events:
+            self.check(recorded)

@@ -1,0 +1,298 @@
+"""The headers of commands, events and outcomes, as `docs/wire.md` describes them.
+
+CloudEvents 1.0 in binary mode, and one binary header `es` (big-endian) for what CloudEvents has no place for. Headers are few,
+since every one costs time on both sides.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+from eventsource.errors import EncodeError, HeaderError
+from eventsource.log.record import Headers
+
+SPEC_VERSION: Final = b"1.0"
+ES_VERSION: Final = 1
+FLAG_ENCRYPTED_BODY: Final = 0x01  # reserved: nothing sets it yet, and a reader that meets it must not read the body
+KIND_COMMAND: Final = 1
+KIND_EVENT: Final = 2
+KIND_OUTCOME: Final = 3
+BODY_HASH_BYTES: Final = 8
+NO_CLIENT: Final = bytes(16)
+
+_PREFIX = struct.Struct(">BBB")  # version, flags, kind
+_COMMAND = struct.Struct(">BBBqqi16s")  # … sent at (ms), expected version (-1: any), reply partition (-1: none), client id
+_EVENT = struct.Struct(">BBB16siqq8s")  # … origin topic id, partition, offset, event time (ms), body hash
+_LENGTH = struct.Struct(">H")
+_MAX_TEXT_BYTES = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """Who and what led to a message: flows from command to event. Empty correlation or causation means the command's own id."""
+
+    correlation_id: str = ""
+    causation_id: str = ""
+    actor: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+EMPTY_TRAIL: Final = Trail()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the command stands in the log that caused an event or outcome. `topic_id` are the 16 bytes of Kafka's topic id."""
+
+    topic_id: bytes
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHeaders:
+    """The headers of a command. `sent_at_ms` is the sender's clock, set once and repeated when the command is sent again."""
+
+    command_id: str
+    type: str
+    source: str
+    sent_at_ms: int
+    expected_version: int | None = None
+    reply_partition: int | None = None
+    client_id: bytes = NO_CLIENT
+    trail: Trail = EMPTY_TRAIL
+
+
+@dataclass(frozen=True, slots=True)
+class EventHeaders:
+    """The headers of an event. `index` of `count`, from 1: event i of the n that one command left."""
+
+    command_id: str
+    index: int
+    count: int
+    type: str
+    revision: int
+    source: str
+    version: int
+    origin: Origin
+    time_ms: int
+    body_hash: bytes
+    trail: Trail = EMPTY_TRAIL
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeHeaders:
+    """The headers of an outcome: the one record of a command that left no event."""
+
+    command_id: str
+    type: str
+    source: str
+    version: int
+    origin: Origin
+    time_ms: int
+    body_hash: bytes
+    trail: Trail = EMPTY_TRAIL
+
+
+def body_hash(type_: bytes, body: bytes) -> bytes:
+    """The 8-byte BLAKE2b hash of a command's type and value: tells a repetition from another command under the same id."""
+    digest = blake2b(type_, digest_size=BODY_HASH_BYTES)
+    digest.update(b"\0")
+    digest.update(body)
+    return digest.digest()
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def command_headers(headers: CommandHeaders) -> list[tuple[str, bytes]]:
+    """The Kafka headers of a command. Raises `EncodeError` when a text is longer than 65,535 bytes."""
+    es = _COMMAND.pack(
+        ES_VERSION,
+        0,
+        KIND_COMMAND,
+        headers.sent_at_ms,
+        -1 if headers.expected_version is None else headers.expected_version,
+        -1 if headers.reply_partition is None else headers.reply_partition,
+        headers.client_id,
+    ) + _trail_bytes(headers.trail)
+    return [
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_id", headers.command_id.encode()),
+        ("ce_source", headers.source.encode()),
+        ("ce_type", headers.type.encode()),
+        ("es", es),
+    ]
+
+
+def event_headers(headers: EventHeaders) -> list[tuple[str, bytes]]:
+    """The Kafka headers of an event."""
+    return _fact_headers(
+        KIND_EVENT,
+        f"{headers.command_id}/{headers.index}.{headers.count}",
+        headers.type if headers.revision == 1 else f"{headers.type}.v{headers.revision}",
+        headers,
+    )
+
+
+def outcome_headers(headers: OutcomeHeaders) -> list[tuple[str, bytes]]:
+    """The Kafka headers of an outcome."""
+    return _fact_headers(KIND_OUTCOME, headers.command_id, headers.type, headers)
+
+
+def _fact_headers(
+    kind: int, ce_id: str, ce_type: str, headers: EventHeaders | OutcomeHeaders
+) -> list[tuple[str, bytes]]:
+    origin = headers.origin
+    es = _EVENT.pack(
+        ES_VERSION, 0, kind, origin.topic_id, origin.partition, origin.offset, headers.time_ms, headers.body_hash
+    ) + _trail_bytes(headers.trail)
+    return [
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_id", ce_id.encode()),
+        ("ce_source", headers.source.encode()),
+        ("ce_type", ce_type.encode()),
+        ("ce_sequence", b"%020d" % headers.version),
+        ("es", es),
+    ]
+
+
+def _trail_bytes(trail: Trail) -> bytes:
+    texts = [trail.correlation_id, trail.causation_id, trail.actor]
+    for name, value in trail.metadata.items():
+        texts.append(name)
+        texts.append(value)
+    return b"".join([_text_bytes(text) for text in texts])
+
+
+def _text_bytes(text: str) -> bytes:
+    if not text:
+        return b"\0\0"
+    data = text.encode()
+    if len(data) > _MAX_TEXT_BYTES:
+        raise EncodeError(f"a header text of {len(data)} bytes is too long: keep ids, actor and metadata below 64 KiB each")
+    return _LENGTH.pack(len(data)) + data
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def read_command_headers(headers: Headers) -> CommandHeaders:
+    """The headers of a command record. Raises `HeaderError` naming what is missing or malformed."""
+    fields = dict(headers)
+    es = _es(fields, KIND_COMMAND, _COMMAND.size)
+    _, _, _, sent_at_ms, expected, reply_partition, client_id = _COMMAND.unpack_from(es)
+    return CommandHeaders(
+        command_id=_text(fields, "ce_id"),
+        type=_text(fields, "ce_type"),
+        source=_text(fields, "ce_source"),
+        sent_at_ms=sent_at_ms,
+        expected_version=None if expected < 0 else expected,
+        reply_partition=None if reply_partition < 0 else reply_partition,
+        client_id=client_id,
+        trail=_read_trail(es, _COMMAND.size),
+    )
+
+
+def read_event_headers(headers: Headers) -> EventHeaders:
+    """The headers of an event record. Raises `HeaderError` naming what is missing or malformed."""
+    fields = dict(headers)
+    es = _es(fields, KIND_EVENT, _EVENT.size)
+    ce_id = _text(fields, "ce_id")
+    command_id, _, part = ce_id.rpartition("/")
+    index, _, count = part.partition(".")
+    type_, dot_v, revision = _text(fields, "ce_type").partition(".v")
+    try:
+        numbers = int(index), int(count), int(revision) if dot_v else 1, int(fields["ce_sequence"])
+    except (ValueError, KeyError):
+        raise HeaderError(
+            f"event {ce_id!r} of type {type_!r} has no readable ce_id (<command id>/<i>.<n>), ce_type or ce_sequence: "
+            "see docs/wire.md; only the framework may write to an events topic"
+        ) from None
+    return EventHeaders(
+        command_id=command_id,
+        index=numbers[0],
+        count=numbers[1],
+        type=type_,
+        revision=numbers[2],
+        source=_text(fields, "ce_source"),
+        version=numbers[3],
+        origin=_read_origin(es),
+        time_ms=_EVENT.unpack_from(es)[6],
+        body_hash=_EVENT.unpack_from(es)[7],
+        trail=_read_trail(es, _EVENT.size),
+    )
+
+
+def read_outcome_headers(headers: Headers) -> OutcomeHeaders:
+    """The headers of an outcome record. Raises `HeaderError` naming what is missing or malformed."""
+    fields = dict(headers)
+    es = _es(fields, KIND_OUTCOME, _EVENT.size)
+    return OutcomeHeaders(
+        command_id=_text(fields, "ce_id"),
+        type=_text(fields, "ce_type"),
+        source=_text(fields, "ce_source"),
+        version=int(_text(fields, "ce_sequence")),
+        origin=_read_origin(es),
+        time_ms=_EVENT.unpack_from(es)[6],
+        body_hash=_EVENT.unpack_from(es)[7],
+        trail=_read_trail(es, _EVENT.size),
+    )
+
+
+def _text(fields: Mapping[str, bytes | None], name: str) -> str:
+    value = fields.get(name)
+    if value is None:
+        raise HeaderError(f"a record has no header {name}: write it as docs/wire.md says")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise HeaderError(f"header {name} is not UTF-8: write it as docs/wire.md says") from None
+
+
+def _es(fields: Mapping[str, bytes | None], kind: int, size: int) -> bytes:
+    es = fields.get("es")
+    if es is None or len(es) < size:
+        raise HeaderError("a record has no complete header es: write it as docs/wire.md says")
+    version, flags, found = _PREFIX.unpack_from(es)
+    if version != ES_VERSION or found != kind:
+        raise HeaderError(
+            f"header es has version {version} and kind {found}, this framework reads version {ES_VERSION} and wants kind {kind} here: "
+            "upgrade the reader, or check which topic the record was written to"
+        )
+    if flags & FLAG_ENCRYPTED_BODY:
+        raise HeaderError("a record's body is encrypted and this version cannot read that: upgrade the reader")
+    return es
+
+
+def _read_origin(es: bytes) -> Origin:
+    _, _, _, topic_id, partition, offset, _, _ = _EVENT.unpack_from(es)
+    return Origin(topic_id, partition, offset)
+
+
+def _read_trail(es: bytes, start: int) -> Trail:
+    if len(es) == start + 6 and es.endswith(b"\0\0\0\0\0\0"):
+        return EMPTY_TRAIL
+    texts = list(_read_texts(es, start))
+    if len(texts) < 3 or len(texts) % 2 == 0:
+        raise HeaderError("header es ends in the middle of correlation, causation, actor or metadata: see docs/wire.md")
+    return Trail(texts[0], texts[1], texts[2], dict(zip(texts[3::2], texts[4::2], strict=True)))
+
+
+def _read_texts(es: bytes, at: int) -> Iterable[str]:
+    while at < len(es):
+        if at + 2 > len(es):
+            raise HeaderError("header es ends in the middle of a length: see docs/wire.md")
+        (length,) = _LENGTH.unpack_from(es, at)
+        at += 2
+        if at + length > len(es):
+            raise HeaderError("header es ends in the middle of a text: see docs/wire.md")
+        try:
+            yield es[at : at + length].decode()
+        except UnicodeDecodeError:
+            raise HeaderError("a text in header es is not UTF-8: see docs/wire.md") from None
+        at += length
