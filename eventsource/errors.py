@@ -28,6 +28,10 @@ class NoExactForm(DefinitionError):
     """Raised when a message's field has a type that Avro cannot hold exactly. Choose the type that the text names."""
 
 
+class UnresolvedReference(DefinitionError):
+    """Raised when a message's annotation names a class that is not defined (yet). Define it before the message is used."""
+
+
 class SettingsError(EventSourceError):
     """Raised when a setting is missing or wrong. The text names the setting and where it was read from."""
 
