@@ -25,7 +25,9 @@ BODY_HASH_BYTES: Final = 8
 NO_CLIENT: Final = bytes(16)
 
 _PREFIX = struct.Struct(">BBB")  # version, flags, kind
-_COMMAND = struct.Struct(">BBBqqi16s")  # … sent at (ms), expected version (-1: any), reply partition (-1: none), client id
+_COMMAND = struct.Struct(
+    ">BBBqqi16s"
+)  # … sent at (ms), expected version (-1: any), reply partition (-1: none), client id
 _EVENT = struct.Struct(">BBB16siqq8s")  # … origin topic id, partition, offset, event time (ms), body hash
 _LENGTH = struct.Struct(">H")
 _MAX_TEXT_BYTES = 0xFFFF
@@ -174,7 +176,9 @@ def _text_bytes(text: str) -> bytes:
         return b"\0\0"
     data = text.encode()
     if len(data) > _MAX_TEXT_BYTES:
-        raise EncodeError(f"a header text of {len(data)} bytes is too long: keep ids, actor and metadata below 64 KiB each")
+        raise EncodeError(
+            f"a header text of {len(data)} bytes is too long: keep ids, actor and metadata below 64 KiB each"
+        )
     return _LENGTH.pack(len(data)) + data
 
 

@@ -35,7 +35,9 @@ class Token:
             version, topic_id, partition, offset, aggregate_version = _FIXED.unpack_from(data)
             aggregate_id = data[_FIXED.size :].decode()
         except (Base64Error, ValueError, struct.error):
-            raise DecodeError("that text is not a read-your-writes token: pass on the token of a reply unchanged") from None
+            raise DecodeError(
+                "that text is not a read-your-writes token: pass on the token of a reply unchanged"
+            ) from None
         if version != _VERSION:
             raise DecodeError(f"the token has version {version}, this framework reads {_VERSION}: upgrade the reader")
         return cls(topic_id, partition, offset, aggregate_id, aggregate_version)

@@ -1,0 +1,1 @@
+"""The command side: partition owners and the client that talks to them."""

@@ -1,0 +1,209 @@
+"""Questions about the log, asked of the brokers: end offsets, topic ids, partition counts, committed offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, Final, TypeVar
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from eventsource.errors import BrokerUnavailable, LogError, TopicMissing
+from eventsource.log.client_config import base_config
+
+TopicAndPartition = tuple[str, int]
+T = TypeVar("T")
+
+UNREACHABLE: Final = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+    }
+)
+_UNKNOWN_TOPIC: Final = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+)
+
+
+def translate(error: KafkaError, doing: str, bootstrap_servers: str) -> LogError:
+    """A Kafka error as one of ours, with what was being done and what to do about it."""
+    if error.code() in _UNKNOWN_TOPIC:
+        return TopicMissing(f"{doing}: {error.str()}: make the topics with `eventsource topics apply MODULE:APP`")
+    if error.code() in UNREACHABLE:
+        return BrokerUnavailable(
+            f"no broker answers at {bootstrap_servers} ({doing}: {error.name()}): check EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS and "
+            "that Kafka runs (`eventsource dev` starts one here)"
+        )
+    if error.code() in (
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    ):
+        return LogError(f"{doing}: {error.str()}: check the principal's ACLs and EVENTSOURCE_KAFKA__CLIENT__SASL_…")
+    return LogError(f"{doing}: {error.name()}: {error.str()}")
+
+
+class LogAdmin:
+    """The admin side of one Kafka cluster. Safe to share between threads."""
+
+    def __init__(self, client_config: Mapping[str, Any], *, request_timeout_seconds: float = 10.0) -> None:
+        self._timeout = request_timeout_seconds
+        self._bootstrap = str(client_config.get("bootstrap.servers", ""))
+        self._client = AdminClient(
+            {
+                "socket.connection.setup.timeout.ms": max(1_000, int(request_timeout_seconds * 1_000)),
+                **base_config(client_config),
+            }
+        )
+
+    def broker_count(self) -> int:
+        """How many brokers the cluster has. Raises `BrokerUnavailable`."""
+        return len(self._metadata().brokers)
+
+    def topic_names(self) -> set[str]:
+        """All topics that the principal may see."""
+        return set(self._metadata().topics)
+
+    def _metadata(self) -> Any:
+        try:
+            return self._client.list_topics(timeout=self._timeout)
+        except KafkaException as error:
+            raise translate(error.args[0], "asking for metadata", self._bootstrap) from error
+
+    def topic_ids(self, topics: Iterable[str]) -> dict[str, bytes]:
+        """The 16-byte topic id of each topic that exists."""
+        return {name: _uuid_bytes(description.topic_id) for name, description in self._describe(topics).items()}
+
+    def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """The number of partitions of each topic that exists."""
+        return {name: len(description.partitions) for name, description in self._describe(topics).items()}
+
+    def _describe(self, topics: Iterable[str]) -> dict[str, Any]:
+        names = list(topics)
+        if not names:
+            return {}
+        found = {}
+        futures = self._client.describe_topics(TopicCollection(names), request_timeout=self._timeout)
+        for name, future in futures.items():
+            try:
+                found[name] = future.result(self._timeout + 1)
+            except KafkaException as error:
+                if error.args[0].code() not in _UNKNOWN_TOPIC:
+                    raise translate(error.args[0], f"describing topic {name}", self._bootstrap) from error
+            except FutureTimeout as error:
+                raise self._no_answer(f"describing topic {name}") from error
+        return found
+
+    def topic_configs(self, topics: Iterable[str]) -> dict[str, dict[str, str]]:
+        """The effective configuration of each topic."""
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
+        if not resources:
+            return {}
+        answers = self._client.describe_configs(resources, request_timeout=self._timeout)
+        return {
+            resource.name: {
+                name: entry.value for name, entry in self._result(future, f"describing topic {resource.name}").items()
+            }
+            for resource, future in answers.items()
+        }
+
+    def create_topic(self, name: str, partitions: int, replication_factor: int, config: Mapping[str, str]) -> bool:
+        """Makes a topic and waits until it can be described; returns False where it existed already."""
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=replication_factor, config=dict(config))
+        future = self._client.create_topics([topic], request_timeout=self._timeout)[name]
+        try:
+            future.result(self._timeout + 1)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                return False
+            raise translate(error.args[0], f"making topic {name}", self._bootstrap) from error
+        except FutureTimeout as error:
+            raise self._no_answer(f"making topic {name}") from error
+        return True
+
+    def first_offsets(self, partitions: Iterable[TopicAndPartition]) -> dict[TopicAndPartition, int]:
+        """The lowest offset that each partition still holds."""
+        return self._offsets(partitions, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
+
+    def end_offsets(
+        self, partitions: Iterable[TopicAndPartition], *, committed_only: bool = False
+    ) -> dict[TopicAndPartition, int]:
+        """One past the last record of each partition: of all records, or with `committed_only` up to the first open transaction.
+
+        The difference matters at a take-over: what a read_committed consumer calls its high watermark is the last stable
+        offset, and a replay that stops there forks the aggregates whose transactions were still open.
+        """
+        isolation = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
+        return self._offsets(partitions, OffsetSpec.latest(), isolation)
+
+    def _offsets(
+        self, partitions: Iterable[TopicAndPartition], spec: OffsetSpec, isolation: IsolationLevel
+    ) -> dict[TopicAndPartition, int]:
+        request = {TopicPartition(topic, partition): spec for topic, partition in partitions}
+        if not request:
+            return {}
+        futures = self._client.list_offsets(request, isolation_level=isolation, request_timeout=self._timeout)
+        return {
+            (partition.topic, partition.partition): self._result(
+                future, f"asking for the offsets of {partition.topic}[{partition.partition}]"
+            ).offset
+            for partition, future in futures.items()
+        }
+
+    def committed_offsets(
+        self, group: str, partitions: Iterable[TopicAndPartition]
+    ) -> dict[TopicAndPartition, int | None]:
+        """The group's committed offsets, stable: not while a transaction that moves them is open. None where there is none.
+
+        Raises `BrokerUnavailable` (retriable) when a transaction stays open for longer than the request's time-out.
+        """
+        request = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for topic, number in partitions])
+        answers = self._client.list_consumer_group_offsets(
+            [request], require_stable=True, request_timeout=self._timeout
+        )
+        found = self._result(answers[group], f"asking for the offsets of group {group}")
+        committed: dict[TopicAndPartition, int | None] = {}
+        for partition in found.topic_partitions:
+            if partition.error is not None:
+                raise translate(partition.error, f"asking for the offsets of group {group}", self._bootstrap)
+            committed[partition.topic, partition.partition] = partition.offset if partition.offset >= 0 else None
+        return committed
+
+    def _result(self, future: Any, doing: str) -> Any:
+        try:
+            return future.result(self._timeout + 1)
+        except KafkaException as error:
+            raise translate(error.args[0], doing, self._bootstrap) from error
+        except FutureTimeout as error:
+            raise self._no_answer(doing) from error
+
+    def _no_answer(self, doing: str) -> BrokerUnavailable:
+        return BrokerUnavailable(
+            f"no broker answered within {self._timeout:g} s ({doing}) at {self._bootstrap}: check "
+            "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS and that Kafka runs (`eventsource dev` starts one here)"
+        )
+
+
+def _uuid_bytes(topic_id: Any) -> bytes:
+    mask = (1 << 64) - 1
+    high, low = topic_id.get_most_significant_bits() & mask, topic_id.get_least_significant_bits() & mask
+    return bytes((high << 64 | low).to_bytes(16, "big"))

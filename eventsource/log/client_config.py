@@ -1,0 +1,57 @@
+"""Kafka client settings: the user's own, untouched, and what the framework demands on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaError
+
+_log = structlog.get_logger("eventsource.kafka")
+
+# Settings that a user may not turn: each would break a promise of the framework without anyone noticing.
+_DEMANDED: Final[Mapping[str, Any]] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "isolation.level": "read_committed",
+}
+
+
+def base_config(client_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Any client: the user's settings, and client errors to the log instead of stderr."""
+    return {
+        "error_cb": _log_error,
+        "log_level": 3,
+        **client_config,
+    }
+
+
+def consumer_config(client_config: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """A consumer that reads committed records only, fails closed on a lost offset, and commits nothing by itself."""
+    return {
+        "fetch.wait.max.ms": 100,
+        # An empty fetch must not hold a lone command back, nor a fresh leader a take-over.
+        "fetch.error.backoff.ms": 20,
+        "topic.metadata.refresh.interval.ms": 30_000,
+        **base_config(client_config),
+        **_DEMANDED,
+        "group.id": group,
+    }
+
+
+def producer_config(client_config: Mapping[str, Any]) -> dict[str, Any]:
+    """An idempotent producer that waits for all in-sync replicas."""
+    return {
+        "linger.ms": 0,
+        **base_config(client_config),
+        "enable.idempotence": True,
+        "acks": "all",
+        # The framework names the partition of every record; this only guards against a record that would name none.
+        "partitioner": "murmur2_random",
+    }
+
+
+def _log_error(error: KafkaError) -> None:
+    _log.warning("kafka_client_error", code=error.name(), reason=error.str(), fatal=error.fatal())

@@ -1,0 +1,193 @@
+"""A consumer group's membership: who owns which partitions, and nothing else.
+
+The member fetches no record. It is polled by a thread of its own, so that no replay, no slow handler and no long database
+statement can make it miss a poll; and since the reading is done elsewhere, nothing slow ever happens inside a rebalance
+callback. (`max.poll.interval.ms` therefore guards the membership thread alone: a stuck handler is the worker's to notice.)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+
+from eventsource.errors import LogError
+from eventsource.log.admin import UNREACHABLE, TopicAndPartition, translate
+from eventsource.log.client_config import consumer_config
+
+_log = structlog.get_logger("eventsource.membership")
+_POLL_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """What a member owns. `epoch` grows with every change of `partitions`.
+
+    `metadata` is the group metadata of the generation in which these partitions were owned: the second fence of a
+    transaction. It is None until the member has joined. It must be captured with the batch: fetched after a partition was
+    lost, a broker accepts it.
+    """
+
+    epoch: int
+    partitions: frozenset[TopicAndPartition]
+    metadata: Any = None
+
+
+class Membership:
+    """A member of a consumer group, in a thread of its own.
+
+    `on_revoked` is called in that thread before partitions are given up, with those partitions, and may take as long as it
+    takes to end a transaction; the next owner waits for it.
+    """
+
+    def __init__(
+        self,
+        client_config: Mapping[str, Any],
+        group: str,
+        topics: Sequence[str],
+        *,
+        on_revoked: Callable[[frozenset[TopicAndPartition]], None] | None = None,
+        session_timeout_seconds: float = 6.0,
+    ) -> None:
+        config = consumer_config(client_config, group)
+        if config.get("group.protocol", "classic") == "classic":
+            config.setdefault("session.timeout.ms", int(session_timeout_seconds * 1_000))
+            config.setdefault("heartbeat.interval.ms", max(100, int(session_timeout_seconds * 1_000 / 4)))
+            config.setdefault("partition.assignment.strategy", "cooperative-sticky")
+        self._bootstrap = str(client_config.get("bootstrap.servers", ""))
+        self._consumer_config = config
+        self._group = group
+        self._topics = list(topics)
+        self._on_revoked = on_revoked
+        self._owned = Owned(0, frozenset())
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._joined = False
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"membership {group}", daemon=True)
+
+    def start(self) -> None:
+        """Joins the group, in the background."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Gives up all partitions and leaves the group."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def owned(self) -> Owned:
+        """What is owned now."""
+        return self._owned
+
+    def joined(self) -> bool:
+        """Whether the group has answered at least once, even with no partition."""
+        return self._joined
+
+    def wait(self, epoch: int, timeout_seconds: float) -> Owned:
+        """What is owned, as soon as it is not what it was at `epoch`, or after the time-out."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._owned.epoch != epoch or self._failure is not None, timeout_seconds)
+            return self._owned
+
+    def check(self) -> None:
+        """Raises what the membership thread died of."""
+        if self._failure is not None:
+            raise self._failure
+
+    # --- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            consumer = Consumer(self._consumer_config)
+            try:
+                consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+                while not self._stop.is_set():
+                    self._poll(consumer)
+            finally:
+                consumer.close()  # serves the revocation of what is still owned
+        except BaseException as error:  # noqa: BLE001 - kept for `check`, which raises it in the owner's thread
+            _log.error("membership_failed", group=self._group, error=str(error))
+            self._failure = error
+        finally:
+            self._publish(frozenset(), None)
+
+    def _poll(self, consumer: Consumer) -> None:
+        message = consumer.poll(_POLL_SECONDS)
+        if message is not None and (error := message.error()) is not None:
+            # The member is paused everywhere and reads nothing: what concerns fetching concerns it not.
+            if error.fatal():
+                raise translate(error, f"as a member of group {self._group}", self._bootstrap)
+            if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+                raise translate(error, f"as a member of group {self._group}", self._bootstrap)
+            if error.code() not in UNREACHABLE:
+                _log.info("membership_event", group=self._group, code=error.name(), reason=error.str())
+        if self._joined:
+            self._refresh_metadata(consumer)
+
+    def _refresh_metadata(self, consumer: Consumer) -> None:
+        # A rebalance that leaves our partitions where they are still begins a generation. The revocation callback of a
+        # partition always runs before its loss can show in the metadata, and both run in this thread: what is published here
+        # therefore never pairs a newer generation with a partition that is gone.
+        metadata = _group_metadata(consumer)
+        if metadata is not None:
+            owned = self._owned
+            self._owned = Owned(owned.epoch, owned.partitions, metadata)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer_is_cooperative(self._consumer_config):
+            consumer.incremental_assign(_at_end(partitions))
+        else:
+            consumer.assign(_at_end(partitions))
+        if partitions:
+            consumer.pause(partitions)
+        self._joined = True
+        gained = frozenset((partition.topic, partition.partition) for partition in partitions)
+        if gained:
+            _log.info("partitions_assigned", group=self._group, partitions=sorted(gained))
+        self._publish(self._owned.partitions | gained, _group_metadata(consumer))
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(consumer, partitions, "partitions_revoked")
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(consumer, partitions, "partitions_lost")
+
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], event: str) -> None:
+        gone = frozenset((partition.topic, partition.partition) for partition in partitions)
+        _log.info(event, group=self._group, partitions=sorted(gone))
+        self._publish(self._owned.partitions - gone, self._owned.metadata)
+        if self._on_revoked is not None:
+            self._on_revoked(gone)
+        if consumer_is_cooperative(self._consumer_config):
+            consumer.incremental_unassign(partitions)
+        else:
+            consumer.unassign()
+
+    def _publish(self, partitions: frozenset[TopicAndPartition], metadata: Any) -> None:
+        with self._changed:
+            self._owned = Owned(self._owned.epoch + 1, partitions, metadata)
+            self._changed.notify_all()
+
+
+def consumer_is_cooperative(config: Mapping[str, Any]) -> bool:
+    """Whether a consumer with this configuration gains and loses partitions one by one."""
+    return config.get("group.protocol", "classic") == "consumer" or "cooperative" in str(
+        config.get("partition.assignment.strategy", "")
+    )
+
+
+def _group_metadata(consumer: Consumer) -> Any:
+    try:
+        return consumer.consumer_group_metadata()
+    except (KafkaException, RuntimeError) as error:
+        raise LogError(f"the consumer group gave no metadata: {error}") from error
+
+
+def _at_end(partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+    # Paused at once and never read; the end is an offset that always exists, where a missing committed offset is an error.
+    return [TopicPartition(partition.topic, partition.partition, OFFSET_END) for partition in partitions]

@@ -1,0 +1,110 @@
+"""Reading the log by explicit assignment: committed records only, one thread, and no offset reset ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from eventsource.errors import LogError, OffsetLost
+from eventsource.log.admin import UNREACHABLE, TopicAndPartition, translate
+from eventsource.log.client_config import consumer_config
+from eventsource.log.record import Record
+
+# librdkafka wants a group id even of a consumer that joins no group and commits nothing.
+_NO_GROUP: Final = "eventsource-reader"
+_LOST: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})
+
+
+class LogReader:
+    """A read_committed consumer of the partitions that it is told, from the offsets that it is told.
+
+    Belongs to the thread that made it. It joins no group and commits nothing.
+    """
+
+    def __init__(self, client_config: Mapping[str, Any]) -> None:
+        self._bootstrap = str(client_config.get("bootstrap.servers", ""))
+        self._consumer = Consumer(consumer_config(client_config, _NO_GROUP))
+
+    def assign(self, offsets: Mapping[TopicAndPartition, int]) -> None:
+        """Reads these partitions from these offsets, and no others."""
+        self._consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()])
+
+    def add(self, offsets: Mapping[TopicAndPartition, int]) -> None:
+        """Reads these partitions too."""
+        if offsets:
+            self._consumer.incremental_assign(
+                [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+            )
+
+    def remove(self, partitions: Iterable[TopicAndPartition]) -> None:
+        """Stops reading these partitions."""
+        removed = [TopicPartition(topic, number) for topic, number in partitions]
+        if removed:
+            self._consumer.incremental_unassign(removed)
+
+    def read(self, max_records: int, timeout_seconds: float) -> list[Record]:
+        """What is there, at most `max_records`, at once; waits for the first record up to the time-out.
+
+        Raises `OffsetLost` when the log no longer holds an offset, `BrokerUnavailable` and other `LogError`s. A broker that is
+        away for a moment is not an error here: librdkafka goes on trying, and nothing is read meanwhile.
+        """
+        messages: list[Message] = self._consumer.consume(1, timeout_seconds)
+        if messages and max_records > 1:
+            messages += self._consumer.consume(max_records - 1, 0)
+        if not messages:
+            return []
+        return [record for message in messages if (record := self._record(message)) is not None]
+
+    def position(self, topic: str, partition: int) -> int:
+        """The next offset to be read, past transaction markers: tells that a reader has caught up; never to be stored."""
+        (found,) = self._consumer.position([TopicPartition(topic, partition)])
+        return int(found.offset)
+
+    def close(self) -> None:
+        """Closes the consumer."""
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _record(self, message: Message) -> Record | None:
+        error = message.error()
+        if error is not None:
+            self._raise(error, message)
+            return None
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if topic is None or partition is None or offset is None:
+            raise LogError("librdkafka returned a message without topic, partition or offset: report it")
+        return Record(
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            timestamp_ms=message.timestamp()[1],
+            key=_bytes(message.key()) or b"",
+            value=_bytes(message.value()),  # an empty value is falsy: only None is none
+            headers=message.headers() or (),  # type: ignore[arg-type]  # librdkafka's headers are pairs of str and bytes
+        )
+
+    def _raise(self, error: KafkaError, message: Message) -> None:
+        where = f"reading {message.topic()}[{message.partition()}]"
+        if error.code() in _LOST:
+            raise OffsetLost(
+                f"{where}: {error.str()}: the log no longer holds the wanted offset (records deleted, topic truncated or made anew); "
+                "find out why before anything is replayed"
+            )
+        if error.fatal() or not (
+            error.retriable() or error.code() in UNREACHABLE or error.code() == KafkaError._PARTITION_EOF
+        ):
+            raise translate(error, where, self._bootstrap)
+
+
+def _bytes(value: bytes | str | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
