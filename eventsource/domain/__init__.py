@@ -1,0 +1,9 @@
+"""What a team writes its domain with: typed, pure and synchronous."""
+
+from eventsource.domain.aggregate import Aggregate
+from eventsource.domain.context import Context
+from eventsource.domain.handlers import applies, creates, decides
+from eventsource.domain.message import Command, Event
+from eventsource.domain.rejected import Rejected
+
+__all__ = ["Aggregate", "Command", "Context", "Event", "Rejected", "applies", "creates", "decides"]

@@ -1,0 +1,134 @@
+"""Aggregates: what commands are decided on, and what events make and change."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, get_args, get_origin
+
+from typing_extensions import TypeVar, dataclass_transform, get_original_bases
+
+from eventsource.domain.annotations import Scope, alternatives, resolve, scope_of
+from eventsource.domain.definition import AggregateDefinition, define
+from eventsource.domain.handlers import Handler, mark_of, read_handler
+from eventsource.domain.message import Command
+from eventsource.errors import DefinitionError
+from eventsource.names import check_name
+
+C = TypeVar("C", bound=Command, default=Command)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(dataclasses.field,))
+class Aggregate(Generic[C]):
+    """Base of all aggregates. `class Account(Aggregate, name="account")` becomes a dataclass with keyword-only fields.
+
+    Methods marked with `@creates`, `@decides` and `@applies` handle its messages; each is dispatched on its
+    annotation. `Aggregate[AccountCommand]`, with the union of the commands, lets a type checker refuse to send it any
+    other. `abstract=True` instead of a name makes a base that others inherit fields and methods from. Mistakes are
+    found while the class is defined: `DefinitionError`.
+    """
+
+    __definition__: ClassVar[AggregateDefinition[Any]]
+    __own_handlers__: ClassVar[dict[str, Handler]] = {}
+
+    def __init_subclass__(cls, *, name: str | None = None, abstract: bool = False, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        scope = scope_of(cls, sys._getframe(1))
+        cls.__own_handlers__ = _own_handlers(cls, scope)
+        _check_fields(cls)
+        try:
+            dataclasses.dataclass(kw_only=True)(cls)
+        except (TypeError, ValueError) as error:
+            raise DefinitionError(f"aggregate {cls.__qualname__} cannot become a dataclass: {error}") from error
+        if abstract:
+            if name is not None:
+                raise DefinitionError(
+                    f"aggregate {cls.__qualname__} is abstract and never reaches the log: leave out its name"
+                )
+            return
+        if name is None:
+            raise DefinitionError(
+                f'aggregate {cls.__qualname__} has no name: write class {cls.__name__}(…, name="…"), the name it keeps in the '
+                "log for ever, or abstract=True for a base of other aggregates"
+            )
+        check_name(name, f"the name of aggregate {cls.__qualname__},")
+        cls.__definition__ = define(cls, name, _all_handlers(cls, scope))
+        _check_union(cls, scope)
+
+
+def _own_handlers(cls: type, scope: Scope) -> dict[str, Handler]:
+    found: dict[str, Handler] = {}
+    for name, attribute in vars(cls).items():
+        mark = mark_of(name, attribute)
+        if mark is not None:
+            found[name] = read_handler(cls, name, attribute, mark, scope)
+    return found
+
+
+def _all_handlers(cls: type, scope: Scope) -> Iterator[Handler]:
+    """Own and inherited handlers, each method name once, in the order of definition, bases first."""
+    by_class = {
+        base: base.__own_handlers__ if "__own_handlers__" in vars(base) else _own_handlers(base, scope)  # type: ignore[attr-defined]
+        for base in cls.__mro__
+    }
+    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in by_class[base])
+    for name in names:
+        owner = next(base for base in cls.__mro__ if name in vars(base))
+        handler = by_class[owner].get(name)
+        if handler is None:
+            raise DefinitionError(
+                f"{owner.__qualname__}.{name} replaces a method that handles a message, and is not marked: put the decorator above "
+                "it too"
+            )
+        yield handler
+
+
+def _check_fields(cls: type) -> None:
+    for base in cls.__mro__:
+        for field in vars(base).get("__annotations__", ()):
+            attribute = inspect.getattr_static(cls, field, None)
+            if inspect.isroutine(attribute) or isinstance(attribute, classmethod | staticmethod | property):
+                raise DefinitionError(
+                    f"{cls.__qualname__}.{field} is a field and a method, and the method would become the field's default: rename "
+                    "one of them"
+                )
+
+
+def _check_union(cls: type[Aggregate[Any]], scope: Scope) -> None:
+    """`Aggregate[…]` must name exactly the commands that the class handles: what the client may send rests on it."""
+    argument = _argument(cls)
+    if argument is None or isinstance(argument, TypeVar) or argument is Command:
+        return
+    where = f"aggregate {cls.__qualname__}"
+    named = set(alternatives(resolve(argument, scope, where)))
+    handled = set(cls.__definition__.commands.values())
+    if Command in named:
+        return
+    for command in sorted(named - handled, key=str):
+        raise DefinitionError(
+            f"{where}: Aggregate[…] names {command.__qualname__}, and no method takes it: add one with @decides"
+        )
+    for command in sorted(handled - named, key=str):
+        raise DefinitionError(
+            f"{where} handles {command.__qualname__}, and Aggregate[…] does not name it: add it to the union, or a type "
+            "checker will refuse to send it"
+        )
+
+
+def _argument(cls: Any) -> Any:
+    """What stands in `Aggregate[…]` among the bases of `cls`, type variables of generic bases filled in."""
+    for base in get_original_bases(cls):
+        origin, arguments = get_origin(base), get_args(base)
+        if origin is Aggregate:
+            return arguments[0]
+        if (
+            isinstance(origin or base, type)
+            and issubclass(origin or base, Aggregate)
+            and (origin or base) is not Aggregate
+        ):
+            argument = _argument(origin or base)
+            filled = dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
+            return filled.get(argument, argument) if isinstance(argument, TypeVar) else argument
+    return None

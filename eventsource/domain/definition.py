@@ -1,0 +1,263 @@
+"""What an aggregate class says, compiled: its messages by name, and the pure functions that the runtime calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from eventsource.domain.context import Context
+from eventsource.domain.copying import copier
+from eventsource.domain.exact import check_exact_fields
+from eventsource.domain.handlers import Handler
+from eventsource.domain.message import Command, Event, Message
+from eventsource.errors import AlreadyExists, DefinitionError, NotFound
+
+if TYPE_CHECKING:
+    from eventsource.domain.aggregate import Aggregate
+
+A = TypeVar("A", bound="Aggregate[Any]")
+M = TypeVar("M", bound=Message)
+
+_Decider = tuple[Callable[..., Any], bool, str]
+_Applier = tuple[Callable[..., Any], str]
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class AggregateDefinition(Generic[A]):
+    """One aggregate class, compiled when it is defined. All its functions are pure but for what `evolve` says."""
+
+    name: str
+    aggregate: type[A]
+    commands: Mapping[str, type[Command]]
+    """Every command by its name and by each of its aliases."""
+    events: Mapping[str, type[Event]]
+    """Every event by its name and by each of its aliases."""
+    creating_commands: frozenset[type[Command]]
+    """The commands that may meet an id that does not exist."""
+    copy: Callable[[A], A]
+    """A copy that can be evolved without changing the original."""
+    _creating_deciders: Mapping[type[Message], _Decider] = field(default_factory=dict)
+    _deciders: Mapping[type[Message], _Decider] = field(default_factory=dict)
+    _creating_appliers: Mapping[type[Message], _Applier] = field(default_factory=dict)
+    _appliers: Mapping[type[Message], _Applier] = field(default_factory=dict)
+    _events: frozenset[type[Event]] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"<AggregateDefinition {self.name} of {self.aggregate.__qualname__}>"
+
+    def decide(self, state: A | None, command: Command, context: Context) -> tuple[Event, ...]:
+        """The events that `command` makes of `state`, which is None when the aggregate does not exist.
+
+        Raises the domain's own `Rejected`; `NotFound` when there is no aggregate and the command does not create one;
+        `AlreadyExists` when there is one and the command only creates; `DefinitionError` when the class does not handle
+        the command or returned anything but its own events. Whatever else the domain's code raises comes through.
+        """
+        kind = command.__class__
+        found = (self._creating_deciders if state is None else self._deciders).get(kind)
+        if found is None:
+            raise self._no_decider(state, command, context)
+        function, takes_context, where = found
+        if state is None:
+            result = function(command, context) if takes_context else function(command)
+        else:
+            result = function(state, command, context) if takes_context else function(state, command)
+        if result.__class__ in self._events:
+            return (result,)
+        return self._checked(result, where)
+
+    def evolve(self, state: A | None, event: Event) -> A:
+        """The aggregate after `event`: `state` itself, changed in place, or a new one when `state` is None.
+
+        Raises `DefinitionError` when the class does not apply the event there.
+        """
+        kind = event.__class__
+        if state is None:
+            found = self._creating_appliers.get(kind)
+            if found is None:
+                raise self._no_applier(None, event)
+            made = found[0](event)
+            if made.__class__ is not self.aggregate:
+                raise DefinitionError(
+                    f"{found[1]} returned {_shown(made)}: return cls(…), the new {self.aggregate.__qualname__}"
+                )
+            return made
+        found = self._appliers.get(kind)
+        if found is None:
+            raise self._no_applier(state, event)
+        result = found[0](state, event)
+        if result is not None:
+            raise DefinitionError(f"{found[1]} returned {_shown(result)}: change self, and return nothing")
+        return state
+
+    def _checked(self, result: Any, where: str) -> tuple[Event, ...]:
+        if result is None:
+            return ()
+        # a message is iterable too, over its fields
+        several = isinstance(result, Iterable) and not isinstance(result, Message | str | bytes | Mapping)
+        events = tuple(result) if several else (result,)
+        for event in events:
+            if event.__class__ not in self._events:
+                raise DefinitionError(self._not_ours(event, where))
+        return events
+
+    def _not_ours(self, event: object, where: str) -> str:
+        if isinstance(event, Event):
+            return (
+                f"{where} returned {event.__class__.__qualname__}, an event that nothing in {self.aggregate.__qualname__} "
+                "applies: add a method with @applies for it"
+            )
+        return f"{where} returned {_shown(event)}, which is no event: return an event, several, or None"
+
+    def _no_decider(self, state: A | None, command: Command, context: Context) -> Exception:
+        kind = command.__class__
+        if state is None and kind in self._deciders:
+            return NotFound(self.name, context.id)
+        if state is not None and kind in self._creating_deciders:
+            return AlreadyExists(self.name, context.id)
+        what = kind.__qualname__
+        return DefinitionError(
+            f"{self.aggregate.__qualname__} has no method for {what}: add one with @decides (or @creates) that takes it, or send "
+            "it to the aggregate that has one"
+        )
+
+    def _no_applier(self, state: A | None, event: Event) -> DefinitionError:
+        aggregate, what = self.aggregate.__qualname__, event.__class__.__qualname__
+        if state is None and event.__class__ in self._appliers:
+            return DefinitionError(
+                f"{aggregate} met {what} before it existed, and only changes by it: add a classmethod with @creates for it, or let "
+                "another event come first"
+            )
+        if state is not None and event.__class__ in self._creating_appliers:
+            return DefinitionError(
+                f"{aggregate} met {what} when it existed already, and is only created by it: add a method with @applies for it, or "
+                "decide on another event"
+            )
+        return DefinitionError(
+            f"{aggregate} has no method for {what}: add one with @applies (or @creates) that takes it"
+        )
+
+
+def define(aggregate: type[A], name: str, handlers: Iterable[Handler]) -> AggregateDefinition[A]:
+    """Compiles `aggregate`; raises `DefinitionError` where its handlers contradict each other or leave something out."""
+    handlers = tuple(handlers)
+    deciding = [handler for handler in handlers if handler.decides]
+    applying = [handler for handler in handlers if not handler.decides]
+    creating_deciders = _by_message(aggregate, (handler for handler in deciding if handler.creates))
+    deciders = _by_message(aggregate, (handler for handler in deciding if not handler.creates))
+    creating_appliers = _by_message(aggregate, (handler for handler in applying if handler.creates))
+    appliers = _by_message(aggregate, (handler for handler in applying if not handler.creates))
+    _check_decisions(aggregate, deciding, frozenset(creating_appliers), frozenset(appliers))
+    commands = _distinct(Command, deciding)
+    events = _distinct(Event, applying)
+    by_name = _by_name(aggregate, (*commands, *events))
+    for message in (*commands, *events):
+        _check_complete(aggregate, message)
+    return AggregateDefinition(
+        name=name,
+        aggregate=aggregate,
+        commands=_only(Command, by_name),
+        events=_only(Event, by_name),
+        creating_commands=frozenset(kind for kind in commands if kind in creating_deciders),
+        copy=copier(aggregate),
+        _creating_deciders={
+            kind: (getattr(aggregate, handler.method), handler.takes_context, handler.where)
+            for kind, handler in creating_deciders.items()
+        },
+        _deciders={
+            kind: (handler.function, handler.takes_context, handler.where) for kind, handler in deciders.items()
+        },
+        _creating_appliers={
+            kind: (getattr(aggregate, handler.method), handler.where) for kind, handler in creating_appliers.items()
+        },
+        _appliers={kind: (handler.function, handler.where) for kind, handler in appliers.items()},
+        _events=frozenset(events),
+    )
+
+
+def _by_message(aggregate: type, handlers: Iterable[Handler]) -> dict[type[Message], Handler]:
+    found: dict[type[Message], Handler] = {}
+    for handler in handlers:
+        for message in handler.messages:
+            other = found.setdefault(message, handler)
+            if other is not handler:
+                verb = "decide on" if handler.decides else "apply"
+                raise DefinitionError(
+                    f"{aggregate.__qualname__}: the methods {other.method!r} and {handler.method!r} both {verb} "
+                    f"{message.__qualname__}: keep one of them"
+                )
+    return found
+
+
+def _check_decisions(
+    aggregate: type,
+    deciding: Iterable[Handler],
+    creating: frozenset[type[Message]],
+    applied: frozenset[type[Message]],
+) -> None:
+    for handler in deciding:
+        for decision in handler.decisions:
+            for event in _sorted(decision.events - creating - applied):
+                raise DefinitionError(
+                    f"{handler.where} returns {event.__qualname__}, an event that nothing in {aggregate.__qualname__} applies: add a "
+                    f"{'classmethod with @creates' if handler.creates else 'method with @applies'} that takes it"
+                )
+            unable = _sorted(decision.first - creating) if handler.creates else _sorted(decision.first - applied)
+            if handler.creates and unable and (decision.ordered or not decision.first & creating):
+                raise DefinitionError(
+                    f"{handler.where} creates by {unable[0].__qualname__}, which nothing in {aggregate.__qualname__} creates from: add "
+                    "a classmethod with @creates that takes it"
+                )
+            later = _sorted(decision.later - applied) if decision.ordered else []
+            if not handler.creates:
+                later = _sorted(decision.events - applied)
+            if later:
+                raise DefinitionError(
+                    f"{handler.where} returns {later[0].__qualname__} for an aggregate that exists, and {aggregate.__qualname__} is "
+                    "only created by it: add a method with @applies that takes it"
+                )
+        if handler.creates and not creating:
+            raise DefinitionError(
+                f"{handler.where} creates, and no event of {aggregate.__qualname__} does: add a classmethod with @creates that takes "
+                "the event and returns the new aggregate"
+            )
+
+
+def _sorted(events: Iterable[type[Message]]) -> list[type[Message]]:
+    return sorted(events, key=lambda event: event.__qualname__)
+
+
+def _distinct(kind: type[M], handlers: Iterable[Handler]) -> tuple[type[M], ...]:
+    found = (message for handler in handlers for message in handler.messages if issubclass(message, kind))
+    return tuple(dict.fromkeys(found))
+
+
+def _by_name(aggregate: type, messages: Iterable[type[Message]]) -> dict[str, type[Message]]:
+    found: dict[str, type[Message]] = {}
+    for message in messages:
+        for name in (message.message_name, *message.message_aliases):
+            other = found.setdefault(name, message)
+            if other is not message:
+                raise DefinitionError(
+                    f"{aggregate.__qualname__}: {other.__qualname__} and {message.__qualname__} both bear the name {name!r}: give one of "
+                    "them another name (or take away the alias)"
+                )
+    return found
+
+
+def _only(kind: type[M], by_name: Mapping[str, type[Message]]) -> Mapping[str, type[M]]:
+    return MappingProxyType({name: message for name, message in by_name.items() if issubclass(message, kind)})
+
+
+def _check_complete(aggregate: type, message: type[Message]) -> None:
+    if not check_exact_fields(message) or not message.__pydantic_complete__:
+        raise DefinitionError(
+            f"{message.__qualname__}, which {aggregate.__qualname__} uses, has a field whose type is not defined yet: define or "
+            "import that type above the message"
+        )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{text[:60]}…" if len(text) > 60 else text
