@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import TypeVar
 
 from eventsource.domain.context import Context
 from eventsource.domain.copying import copier
@@ -17,7 +19,7 @@ from eventsource.errors import AlreadyExists, DefinitionError, NotFound
 if TYPE_CHECKING:
     from eventsource.domain.aggregate import Aggregate
 
-A = TypeVar("A", bound="Aggregate[Any]")
+A = TypeVar("A", bound="Aggregate[Any]", default="Aggregate[Any]")
 M = TypeVar("M", bound=Message)
 
 _Decider = tuple[Callable[..., Any], bool, str]
