@@ -1,0 +1,95 @@
+"""The broker's properties: one source for one broker and for three."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eventsource.embedded.ports import HOST
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Node ids count from 1. Both ports are on the loopback interface."""
+
+    node_id: int
+    port: int
+    controller_port: int
+
+
+def new_kafka_uuid() -> str:
+    """A random UUID in Kafka's form: URL-safe base64 without padding, never beginning with a hyphen."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text
+
+
+def render_properties(properties: Mapping[str, str]) -> str:
+    """The text of a Java properties file; backslashes are escaped."""
+    return "".join(f"{key}={value}\n".replace("\\", "\\\\") for key, value in properties.items())
+
+
+def meta_properties(cluster_id: str, node_id: int, directory_id: str) -> str:
+    """The content of `meta.properties`, by which a log folder counts as formatted."""
+    return render_properties(
+        {"cluster.id": cluster_id, "directory.id": directory_id, "node.id": str(node_id), "version": "1"}
+    )
+
+
+def broker_properties(
+    address: BrokerAddress,
+    cluster: Sequence[BrokerAddress],
+    log_dir: Path,
+    overrides: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The `server.properties` of one combined broker and controller of `cluster`. `overrides` win."""
+    replicas = str(len(cluster))
+    in_sync = "2" if len(cluster) >= 3 else "1"
+    voters = ",".join(f"{each.node_id}@{HOST}:{each.controller_port}" for each in cluster)
+    return {
+        "process.roles": "broker,controller",
+        "node.id": str(address.node_id),
+        "controller.quorum.voters": voters,
+        "listeners": f"PLAINTEXT://{HOST}:{address.port},CONTROLLER://{HOST}:{address.controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{address.port}",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": str(log_dir),
+        # A topic that nobody created on purpose has the wrong partitions and retention.
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": replicas,
+        "min.insync.replicas": in_sync,
+        "unclean.leader.election.enable": "false",
+        "offsets.topic.replication.factor": replicas,
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": in_sync,
+        "share.coordinator.state.topic.num.partitions": "1",
+        # A dead worker's transaction is aborted within a second of its time-out, not ten.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+        # Kafka's default of a week: what must stay says so itself (events and outcomes have retention.ms=-1).
+        "log.retention.hours": "168",
+        # An offset forgotten makes a consumer stop (auto.offset.reset=error): a project left alone for a month carries on.
+        "offsets.retention.minutes": str(365 * 24 * 60),
+        "group.initial.rebalance.delay.ms": "0",
+        "group.coordinator.rebalance.protocols": "classic,consumer",
+        # The floors are low for tests that wait until a member counts as dead; the defaults stay those of the broker.
+        "group.min.session.timeout.ms": "1000",
+        "group.consumer.min.session.timeout.ms": "1000",
+        "group.consumer.min.heartbeat.interval.ms": "300",
+        # Sized for a laptop: the cleaner's default buffer alone is 128 MB of heap.
+        "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+        "log.segment.bytes": str(256 * 1024 * 1024),
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+        "background.threads": "4",
+        **(overrides or {}),
+    }

@@ -1,0 +1,94 @@
+"""Who may run a data folder: one supervisor at a time, and the list of its processes, kept in `stack.json`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from eventsource.embedded.broker_config import new_kafka_uuid
+from eventsource.embedded.file_lock import FileLock
+from eventsource.embedded.folders import make_folder
+from eventsource.embedded.ports import choose_port
+from eventsource.embedded.processes import ProcessRecord, end_processes
+from eventsource.embedded.record import PortRecord, StackRecord
+from eventsource.embedded.watch import Guard
+from eventsource.errors import EmbeddedStackError
+
+_LOCK_TIMEOUT_SECONDS = 60.0
+_ORPHAN_SECONDS = 20.0
+
+
+class Claim:
+    """This process's hold on a data folder, from `take` until `release`. Servers report to it (see `server.Ledger`)."""
+
+    def __init__(self, data_dir: Path, record: StackRecord, guard: Guard, ended_orphans: list[ProcessRecord]) -> None:
+        self.data_dir = data_dir
+        self.ended_orphans = ended_orphans
+        self._record = record
+        self._guard = guard
+        self._owner_pid = os.getpid()
+
+    @classmethod
+    def take(cls, data_dir: Path, *, brokers: int, delete_with_guard: list[Path]) -> Claim:
+        """Claims the folder, ending what an earlier supervisor left running.
+
+        Raises `EmbeddedStackError` if it cannot be written to, another supervisor runs it, or it was made for another
+        number of brokers.
+        """
+        make_folder(data_dir)
+        with FileLock(data_dir / "stack.lock", timeout_seconds=_LOCK_TIMEOUT_SECONDS, what=f"starting on {data_dir}"):
+            record = StackRecord.read(data_dir) or StackRecord(brokers=brokers, cluster_id=new_kafka_uuid())
+            holder = record.supervisor
+            if holder is not None and holder.is_alive:
+                raise EmbeddedStackError(
+                    f"{data_dir} is in use by another embedded stack (process {holder.pid}): stop that one, or use another data folder"
+                )
+            if record.brokers != brokers:
+                raise EmbeddedStackError(
+                    f"{data_dir} was made for {record.brokers} broker(s), not {brokers}: start it with {record.brokers}, "
+                    "or use another data folder"
+                )
+            ended = end_processes(record.servers, timeout_seconds=_ORPHAN_SECONDS)
+            record.servers = []
+            record.supervisor = ProcessRecord.of(os.getpid(), "supervisor")
+            record.write(data_dir)
+        return cls(data_dir, record, Guard(delete_with_guard), ended)
+
+    @property
+    def cluster_id(self) -> str:
+        return self._record.cluster_id
+
+    @property
+    def is_ours(self) -> bool:
+        """False in a process forked from the one that took the claim: it must end nothing."""
+        return os.getpid() == self._owner_pid
+
+    def choose_ports(self, asked: dict[str, int]) -> dict[str, int]:
+        """A free port for each name: the remembered one, the asked one, or any (0 asks for none in particular)."""
+        taken: set[int] = set()
+        chosen = {
+            name: choose_port(self._record.preferred_ports(name, port), taken=taken) for name, port in asked.items()
+        }
+        self._record.ports = {name: PortRecord(asked[name], port) for name, port in chosen.items()}
+        self._write()
+        return chosen
+
+    def add(self, record: ProcessRecord) -> None:
+        self._record.servers.append(record)
+        self._write()
+        self._guard.watch(record)
+
+    def remove(self, record: ProcessRecord) -> None:
+        self._record.servers.remove(record)
+        self._write()
+        self._guard.forget(record)
+
+    def release(self) -> None:
+        """Gives the folder up. What still runs stays listed for the next start to end."""
+        self._record.supervisor = None
+        if self.data_dir.exists():
+            self._write()
+        self._guard.close()
+
+    def _write(self) -> None:
+        self._record.write(self.data_dir)

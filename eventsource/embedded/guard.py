@@ -1,0 +1,86 @@
+"""Ends the servers when their supervisor is gone, however it went. Run as a script, by path: it must stay small.
+
+It reads lines on standard input, a pipe that only the supervisor writes to: `watch PID SIGNAL`, answered by `ok`, and
+`forget PID`. When the pipe ends, or its parent is another process than at first (a forked child may hold the pipe open),
+it sends each watched process its signal, SIGKILL ten seconds later, and deletes what it was told to.
+
+PR_SET_PDEATHSIG would do this on Linux alone, and fires when the *thread* that started the server ends.
+
+usage: guard.py [--delete PATH]…
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+
+_GRACE_SECONDS = 10.0
+_POLL_SECONDS = 1.0
+
+
+def main(arguments: list[str]) -> None:
+    """Watches until the supervisor is gone."""
+    # Ctrl-C in a terminal and `kill` of a process group are for the supervisor, which then stops the servers itself.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    delete = [Path(value) for flag, value in zip(arguments[::2], arguments[1::2], strict=True) if flag == "--delete"]
+    parent = os.getppid()
+    watched: dict[int, tuple[psutil.Process, int]] = {}
+    buffer = b""
+    while os.getppid() == parent:
+        if not select.select([0], [], [], _POLL_SECONDS)[0]:
+            continue
+        received = os.read(0, 4096)
+        if not received:
+            break
+        *lines, buffer = (buffer + received).split(b"\n")
+        for line in lines:
+            obey(line.split(), watched)
+    end([*watched.values()])
+    for path in delete:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def obey(words: list[bytes], watched: dict[int, tuple[psutil.Process, int]]) -> None:
+    """Does what one line says."""
+    pid = int(words[1])
+    if words[0] == b"forget":
+        watched.pop(pid, None)
+        return
+    try:
+        watched[pid] = (psutil.Process(pid), int(words[2]))
+    except psutil.NoSuchProcess:
+        watched.pop(pid, None)
+    os.write(1, b"ok\n")
+
+
+def end(watched: list[tuple[psutil.Process, int]]) -> None:
+    """Ends what still runs. psutil refuses to signal a process that merely has the id of a watched one."""
+    for process, number in watched:
+        send(process, number)
+        send(process, signal.SIGCONT)
+    _, stubborn = psutil.wait_procs([process for process, _ in watched], timeout=_GRACE_SECONDS)
+    for process in stubborn:
+        send(process, signal.SIGKILL)
+    psutil.wait_procs(stubborn, timeout=_GRACE_SECONDS)
+
+
+def send(process: psutil.Process, number: int) -> None:
+    """Signals a process, if it is still there."""
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

