@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eventsource.clock import Clock
 from eventsource.log.recorded import Recorded
+from eventsource.log.token import Token
 from eventsource.schemas import SchemaStore
 from eventsource.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from eventsource.app import App
 
 
@@ -65,3 +69,23 @@ class ConsumerDefinition(Protocol):
 
     def in_memory(self, app: App) -> MemoryConsumer:
         """The consumer in one process, in memory."""
+
+
+class ModelReader(Protocol):
+    """A connection to a read model, for queries."""
+
+    def wait_for(self, token: Token, timeout_seconds: float) -> None:
+        """Blocks until the read model shows what the token stands for. Raises `NotCaughtUp`, `DatabaseUnavailable`."""
+
+    def session(self) -> AbstractContextManager[Session]:
+        """A read-only SQLAlchemy session."""
+
+    def close(self) -> None:
+        """Closes its connections."""
+
+
+class Readable(Protocol):
+    """The class of a consumer that keeps a read model."""
+
+    def reader(self, app: App, settings: Settings) -> ModelReader:
+        """A connection to the read model."""

@@ -81,7 +81,8 @@ class SequenceCheck:
         if last is not None and recorded.version != last + 1:
             raise ForkDetected(
                 f"{recorded.aggregate} {recorded.id!r}: version {recorded.version} follows version {last} at "
-                f"partition {recorded.partition}, offset {recorded.offset}: the log has a {'gap' if recorded.version > last else 'repeat'}; "
+                f"partition {recorded.partition}, offset {recorded.offset}: the log has a "
+                f"{'gap' if recorded.version > last else 'repeat'}; "
                 f"stop writing to it and inspect it with `eventsource events show {recorded.aggregate} {recorded.id}`"
             )
         self._versions[recorded.id] = recorded.version

@@ -21,12 +21,16 @@ _LOST: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_O
 class LogReader:
     """A read_committed consumer of the partitions that it is told, from the offsets that it is told.
 
-    Belongs to the thread that made it. It joins no group and commits nothing.
+    Belongs to the thread that made it. It joins no group and commits nothing. `committed_only=False` is for topics that hold
+    no transactions, such as replies: there, other writers' open transactions must not hold a reader back.
     """
 
-    def __init__(self, client_config: Mapping[str, Any]) -> None:
+    def __init__(self, client_config: Mapping[str, Any], *, committed_only: bool = True) -> None:
         self._bootstrap = str(client_config.get("bootstrap.servers", ""))
-        self._consumer = Consumer(consumer_config(client_config, _NO_GROUP))
+        config = consumer_config(client_config, _NO_GROUP)
+        if not committed_only:
+            config["isolation.level"] = "read_uncommitted"
+        self._consumer = Consumer(config)
 
     def assign(self, offsets: Mapping[TopicAndPartition, int]) -> None:
         """Reads these partitions from these offsets, and no others."""

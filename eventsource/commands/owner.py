@@ -1,0 +1,271 @@
+"""The owner of one partition: takes it over, handles its commands, and gives it back. One thread, one consumer, two producers.
+
+The order of a take-over is what makes it safe: fence both transactional ids, then the stable committed offset, then the
+READ_UNCOMMITTED ends of events and outcomes, then replay up to those, and only then handle. (Asked before the fence, an end
+can still move; asked for committed records only, it stops below a transaction that its dead owner left open.)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from eventsource.app import App
+from eventsource.clock import Clock
+from eventsource.commands.handling import CommandHandling
+from eventsource.commands.owner_state import OwnerState, check_transition
+from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionReplay
+from eventsource.commands.replies import ReplySender
+from eventsource.domain import Aggregate
+from eventsource.errors import BrokerUnavailable, Fenced, OffsetLost, Retriable, TransactionAborted
+from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.log.membership import Membership
+from eventsource.log.reader import LogReader
+from eventsource.log.record import Outgoing, Record
+from eventsource.log.transactions import PartitionWriter
+from eventsource.names import Names
+from eventsource.schemas import SchemaStore
+from eventsource.settings import Settings
+
+_log = structlog.get_logger("eventsource.owner")
+
+_READ_SECONDS: Final = 0.1
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_HOUR_MS: Final = 3_600_000
+_REPLAY_RECORDS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerParts:
+    """What the owners of one aggregate's partitions share."""
+
+    app: App
+    aggregate: type[Aggregate[Any]]
+    settings: Settings
+    schemas: SchemaStore
+    clock: Clock
+    admin: LogAdmin
+    membership: Membership
+    replies: ReplySender
+    commands_topic_id: bytes
+
+    @property
+    def names(self) -> Names:
+        return self.app.names(self.settings.namespace)
+
+    @property
+    def window_ms(self) -> int | None:
+        """The deduplication window in milliseconds; None: forever."""
+        if self.aggregate in self.app.remember_commands_forever:
+            return None
+        return int(self.settings.worker.deduplication_window_hours * _HOUR_MS)
+
+
+class PartitionOwner:
+    """Owns one partition of an aggregate, in a thread of its own, from `start` until `stop` or a failure."""
+
+    def __init__(self, parts: OwnerParts, partition: int) -> None:
+        self.partition = partition
+        self.state = OwnerState.ASSIGNED
+        self.failure: BaseException | None = None
+        self._parts = parts
+        self._name = parts.aggregate.__definition__.name
+        names = parts.names
+        self._commands: TopicAndPartition = (names.commands(self._name), partition)
+        self._events: TopicAndPartition = (names.events(self._name), partition)
+        self._outcomes: TopicAndPartition = (names.outcomes(self._name), partition)
+        self._group = names.owners(self._name)
+        self._transactional_ids = [names.transactional_id(self._name, partition, turn) for turn in (0, 1)]
+        self._handling = CommandHandling(
+            parts.app,
+            parts.aggregate,
+            partition,
+            names=names,
+            commands_topic_id=parts.commands_topic_id,
+            schemas=parts.schemas,
+            window_ms=parts.window_ms,
+            max_event_bytes=parts.settings.worker.max_event_bytes,
+        )
+        self._replay = PartitionReplay(parts.aggregate, self._handling, parts.schemas, parts.commands_topic_id)
+        self._replayed: dict[TopicAndPartition, int] = {}
+        self._batch_limit = self._largest_batch
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"owner {self._name}[{partition}]", daemon=True)
+        self._log = _log.bind(aggregate=self._name, partition=partition)
+
+    def start(self) -> None:
+        """Begins to take the partition over, in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks the owner to end with the transaction that it is in."""
+        self._stop.set()
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Waits for the thread to end; False if it did not in time."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    # --- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            with LogReader(self._parts.settings.kafka.client_config()) as reader:
+                pause = _FIRST_PAUSE_SECONDS
+                while not self._stop.is_set():
+                    began = self._parts.clock.monotonic()
+                    try:
+                        self._own(reader)
+                    except Retriable as error:
+                        self._handling.rollback()
+                        self._to(OwnerState.RETURNING)
+                        self._log.warning("owner_returns_to_committed_state", reason=str(error))
+                        if self._parts.clock.monotonic() - began > _LONGEST_PAUSE_SECONDS:
+                            pause = _FIRST_PAUSE_SECONDS
+                        self._stop.wait(pause)
+                        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            self._to(OwnerState.CLOSED)
+        except BaseException as error:  # noqa: BLE001 - kept for the worker, which raises it in its own thread
+            self._log.error("owner_failed", error=str(error), kind=type(error).__name__)
+            self.failure = error
+            self.state = OwnerState.FAILED
+
+    def _own(self, reader: LogReader) -> None:
+        self._to(OwnerState.FENCING)
+        self._handling.register_schemas()
+        kafka = self._parts.settings.kafka
+        writer = PartitionWriter(
+            kafka.client_config(),
+            self._transactional_ids,
+            transaction_timeout_seconds=kafka.transaction_timeout_seconds,
+            monotonic=self._parts.clock.monotonic,
+        )
+        try:
+            start = self._take_over(reader, writer)
+            if start is not None:
+                reader.assign({self._commands: start})
+                self._to(OwnerState.HANDLING)
+                while not self._stop.is_set():
+                    self._handle_batch(reader, writer)
+        finally:
+            writer.close()
+
+    def _to(self, state: OwnerState) -> None:
+        self.state = check_transition(self.state, state)
+
+    # --- taking over ---------------------------------------------------------------------------------------------
+
+    def _take_over(self, reader: LogReader, writer: PartitionWriter) -> int | None:
+        """The offset of the first command to handle, or None when the partition was given up meanwhile."""
+        began = self._parts.clock.monotonic()
+        writer.fence()
+        self._to(OwnerState.LOCATING)
+        admin = self._parts.admin
+        committed = admin.committed_offsets(self._group, [self._commands])[self._commands]
+        ends = admin.end_offsets([self._events, self._outcomes])
+        firsts = admin.first_offsets([self._events, self._outcomes, self._commands])
+        self._to(OwnerState.REPLAYING)
+        if not self._replay_to(reader, firsts, ends):
+            return None
+        self._replay.check_committed(committed, admin.end_offsets([self._commands])[self._commands])
+        self._log.info(
+            "partition_taken_over",
+            events=self._replay.events,
+            aggregates=len(self._handling.states),
+            seconds=round(self._parts.clock.monotonic() - began, 3),
+        )
+        return firsts[self._commands] if committed is None else committed
+
+    def _replay_to(
+        self, reader: LogReader, firsts: dict[TopicAndPartition, int], ends: dict[TopicAndPartition, int]
+    ) -> bool:
+        # Events before outcomes: an outcome's answer points at the event that the aggregate had reached.
+        takers: list[tuple[TopicAndPartition, Callable[[Record], None]]] = [
+            (self._events, self._replay.event),
+            (self._outcomes, self._replay.outcome),
+        ]
+        for where, take in takers:
+            start = self._replayed.get(where, firsts[where])
+            if firsts[where] > self._replayed.get(where, 0):
+                raise OffsetLost(
+                    f"{where[0]}[{where[1]}] begins at offset {firsts[where]}: records were deleted that the aggregates are made of; "
+                    "restore the topic, and see that its retention is unlimited"
+                )
+            if start >= ends[where]:
+                continue
+            if not self._read_to(reader, where, start, ends[where], take):
+                return False
+        self._replay.finish()
+        return True
+
+    def _read_to(
+        self, reader: LogReader, where: TopicAndPartition, start: int, end: int, take: Callable[[Record], None]
+    ) -> bool:
+        reader.assign({where: start})
+        patience = (
+            self._parts.settings.kafka.request_timeout_seconds + self._parts.settings.kafka.transaction_timeout_seconds
+        )
+        moved_at = self._parts.clock.monotonic()
+        # The position passes transaction markers, which no record shows: only it tells that the end was reached.
+        while reader.position(*where) < end:
+            if self._stop.is_set():
+                return False
+            records = reader.read(_REPLAY_RECORDS, _READ_SECONDS)
+            for record in records:
+                take(record)
+                self._replayed[where] = record.offset + 1
+            now = self._parts.clock.monotonic()
+            if records:
+                moved_at = now
+            elif now - moved_at > patience:
+                raise BrokerUnavailable(
+                    f"{where[0]}[{where[1]}] could not be read to its end {end}: the reader stands at {reader.position(*where)}; "
+                    "check for a hanging transaction with kafka-transactions"
+                )
+        self._replayed[where] = max(end, self._replayed.get(where, 0))
+        return True
+
+    # --- handling ------------------------------------------------------------------------------------------------
+
+    @property
+    def _largest_batch(self) -> int:
+        return min(self._parts.settings.worker.batch_size, MAX_TRANSACTION_COMMANDS)
+
+    def _handle_batch(self, reader: LogReader, writer: PartitionWriter) -> None:
+        # Captured before the batch is read: fetched after the partition was lost, a broker would accept it.
+        owned = self._parts.membership.owned()
+        if self._commands not in owned.partitions or owned.metadata is None:
+            self._stop.wait(_READ_SECONDS)
+            return
+        batch = reader.read(self._batch_limit, _READ_SECONDS)
+        doubt = writer.suspect()
+        if doubt is not None:
+            raise TransactionAborted(f"the producers are replaced before they are used again: {doubt}")
+        if batch:
+            self._transact(batch, writer, owned.metadata)
+
+    def _transact(self, batch: list[Record], writer: PartitionWriter, metadata: bytes | None) -> None:
+        handled = self._handling.handle(batch)
+        try:
+            offsets = writer.commit(handled.records, (self._commands, handled.next_offset), metadata)
+        except Fenced:
+            raise
+        except TransactionAborted:
+            # A batch that fails as a whole may fail because of one command: the next try is half as large.
+            self._batch_limit = max(1, len(batch) // 2)
+            raise
+        self._handling.commit(offsets)
+        self._note_written(handled.records, offsets)
+        self._batch_limit = min(self._largest_batch, self._batch_limit * 2)
+        self._parts.replies.send(
+            [(reply.reply_partition, reply.client_id, self._handling.reply(reply)) for reply in handled.replies]
+        )
+
+    def _note_written(self, records: Sequence[Outgoing], offsets: list[int]) -> None:
+        for record, offset in zip(records, offsets, strict=True):
+            self._replayed[record.topic, record.partition] = offset + 1

@@ -1,0 +1,41 @@
+"""The states of a partition owner and the transitions between them: the one place that says what may follow what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from eventsource.errors import LogError
+
+
+class OwnerState(StrEnum):
+    """Where an owner stands."""
+
+    ASSIGNED = "assigned"  # the group gave it the partition
+    FENCING = "fencing"  # it shuts out whoever wrote before, under both transactional ids
+    LOCATING = "locating"  # it asks for the stable committed offset and the ends of events and outcomes
+    REPLAYING = "replaying"  # it reads up to those ends
+    HANDLING = "handling"  # it handles commands
+    RETURNING = "returning"  # a transaction failed or was doubtful: back to the last committed state
+    CLOSED = "closed"  # the partition is somebody else's now
+    FAILED = "failed"  # something that only a person can mend
+
+
+TRANSITIONS: Final[Mapping[OwnerState, frozenset[OwnerState]]] = {
+    OwnerState.ASSIGNED: frozenset({OwnerState.FENCING, OwnerState.CLOSED, OwnerState.FAILED}),
+    OwnerState.FENCING: frozenset({OwnerState.LOCATING, OwnerState.RETURNING, OwnerState.CLOSED, OwnerState.FAILED}),
+    OwnerState.LOCATING: frozenset({OwnerState.REPLAYING, OwnerState.RETURNING, OwnerState.CLOSED, OwnerState.FAILED}),
+    OwnerState.REPLAYING: frozenset({OwnerState.HANDLING, OwnerState.RETURNING, OwnerState.CLOSED, OwnerState.FAILED}),
+    OwnerState.HANDLING: frozenset({OwnerState.RETURNING, OwnerState.CLOSED, OwnerState.FAILED}),
+    OwnerState.RETURNING: frozenset({OwnerState.FENCING, OwnerState.CLOSED, OwnerState.FAILED}),
+    OwnerState.CLOSED: frozenset(),
+    OwnerState.FAILED: frozenset(),
+}
+
+
+def check_transition(before: OwnerState, after: OwnerState) -> OwnerState:
+    """Returns `after`; raises `LogError` if it may not follow `before`."""
+    if after not in TRANSITIONS[before]:
+        raise LogError(f"a partition owner cannot go from {before} to {after}: report this")
+    return after

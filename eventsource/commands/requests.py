@@ -1,0 +1,159 @@
+"""The requests of a client that have no answer yet, and the thread that reads the answers."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from eventsource.clock import Clock
+from eventsource.commands.pending import Pending
+from eventsource.commands.receipt import Receipt
+from eventsource.commands.reply import Reply
+from eventsource.errors import Backlogged, ClientClosed, CommandIdReused, DecodeError, EventSourceError, OutcomeUnknown
+from eventsource.log.admin import LogAdmin
+from eventsource.log.partitioner import partition_for
+from eventsource.log.reader import LogReader
+
+_log = structlog.get_logger("eventsource.client")
+_READ_SECONDS: Final = 0.05
+_READ_RECORDS: Final = 5_000
+
+Answer = Callable[[Reply], Receipt | Exception]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    pending: Pending
+    answer: Answer
+    deadline: float
+    timeout_seconds: float
+
+
+class Requests:
+    """Bounded by `max_in_flight`. Replies are read from one partition of the replies topic, chosen by the client's id."""
+
+    def __init__(
+        self,
+        client_config: Mapping[str, Any],
+        topic: str,
+        *,
+        client_id: bytes,
+        max_in_flight: int,
+        clock: Clock,
+        request_timeout_seconds: float,
+    ) -> None:
+        self.client_id = client_id
+        self._clock = clock
+        self._max_in_flight = max_in_flight
+        self._places = threading.BoundedSemaphore(max_in_flight)
+        self._lock = threading.Lock()
+        self._waiting: dict[str, _Waiting] = {}
+        self._deadlines: list[tuple[float, str]] = []
+        self._stop = threading.Event()
+        admin = LogAdmin(client_config, request_timeout_seconds=request_timeout_seconds)
+        self.partition = partition_for(client_id, admin.partition_counts([topic])[topic])
+        where = (topic, self.partition)
+        # The end is resolved before the first request is sent: a consumer told to begin "at the end" resolves it later, and
+        # loses the replies that came first.
+        self._start = {where: admin.end_offsets([where])[where]}
+        self._client_config = client_config
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="eventsource client", daemon=True)
+        self._serve: Callable[[], object] = lambda: None
+
+    def start(self, serve: Callable[[], object]) -> None:
+        """Begins to read replies; `serve` is called in every turn of the thread."""
+        self._serve = serve
+        self._thread.start()
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests have no answer yet."""
+        return len(self._waiting)
+
+    def enter(self, pending: Pending, answer: Answer, timeout_seconds: float, *, wait: bool) -> None:
+        """Takes a place for a request; raises `Backlogged` when there is none, `CommandIdReused` when its id is in flight."""
+        if self._failure is not None:
+            raise ClientClosed(f"this client stopped ({self._failure}): connect again") from self._failure
+        if not self._places.acquire(blocking=wait, timeout=timeout_seconds if wait else None):
+            raise Backlogged(self._max_in_flight)
+        deadline = self._clock.monotonic() + timeout_seconds
+        with self._lock:
+            if pending.command_id in self._waiting:
+                self._places.release()
+                raise CommandIdReused(pending.command_id)
+            self._waiting[pending.command_id] = _Waiting(pending, answer, deadline, timeout_seconds)
+            heapq.heappush(self._deadlines, (deadline, pending.command_id))
+
+    def leave(self, pending: Pending) -> bool:
+        """Gives a request's place back; False if it was given back before."""
+        with self._lock:
+            waiting = self._waiting.get(pending.command_id)
+            if waiting is None or waiting.pending is not pending:
+                return False
+            del self._waiting[pending.command_id]
+        self._places.release()
+        return True
+
+    def fail(self, pending: Pending, error: Exception) -> None:
+        """Answers a request with an error."""
+        if self.leave(pending):
+            pending.resolve(None, error)
+
+    def close(self) -> None:
+        """Stops reading; what is unanswered becomes `OutcomeUnknown`."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # --- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            with LogReader(self._client_config, committed_only=False) as reader:
+                reader.assign(self._start)
+                while not self._stop.is_set():
+                    for record in reader.read(_READ_RECORDS, _READ_SECONDS):
+                        if record.key == self.client_id and record.value is not None:
+                            self._take(record.value)
+                    self._serve()
+                    self._expire(self._clock.monotonic())
+        except EventSourceError as error:
+            _log.error("client_stopped", error=str(error))
+            self._failure = error
+        finally:
+            self._expire(float("inf"))
+
+    def _take(self, value: bytes) -> None:
+        try:
+            reply = Reply.decode(value)
+        except DecodeError as error:
+            _log.error("reply_unreadable", error=str(error))
+            return
+        with self._lock:
+            waiting = self._waiting.get(reply.command_id)
+        if waiting is None:
+            return  # it came after its time-out, or twice
+        found = waiting.answer(reply)
+        if self.leave(waiting.pending):
+            if isinstance(found, Receipt):
+                waiting.pending.resolve(found)
+            else:
+                waiting.pending.resolve(None, found)
+
+    def _expire(self, now: float) -> None:
+        while True:
+            with self._lock:
+                if not self._deadlines or self._deadlines[0][0] > now:
+                    return
+                _, command_id = heapq.heappop(self._deadlines)
+                waiting = self._waiting.get(command_id)
+            # An answered command may have been sent again under its id: what is due is its first deadline, not the new one.
+            if waiting is not None and waiting.deadline <= now:
+                pending = waiting.pending
+                self.fail(pending, OutcomeUnknown(command_id, pending.sent_at, waiting.timeout_seconds))

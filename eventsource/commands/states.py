@@ -1,0 +1,129 @@
+"""The aggregates of one partition: as the log has them, and as the batch being handled leaves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from eventsource.domain import Aggregate, Event
+from eventsource.domain.definition import AggregateDefinition
+from eventsource.errors import ForkDetected
+
+
+@dataclass(slots=True)
+class Current:
+    """An aggregate at a version. `offset` is that of its newest event; `index` is that event's place in the batch until then."""
+
+    state: Aggregate[Any]
+    version: int
+    offset: int
+    index: int = -1
+
+
+@dataclass(slots=True)
+class _Edited:
+    current: Current | None
+    events: list[tuple[Event, int]] = field(
+        default_factory=list
+    )  # with their index in the batch, to build the state anew
+
+
+class AggregateStates:
+    """Copy on write: a batch changes copies, which replace the originals only when its transaction has committed."""
+
+    def __init__(self, definition: AggregateDefinition) -> None:
+        self._definition = definition
+        self._committed: dict[str, Current] = {}
+        self._edited: dict[str, _Edited] = {}
+        self._stopped: dict[str, str] = {}
+
+    def find(self, aggregate_id: str) -> Current | None:
+        """The aggregate as the commands handled so far leave it, or None where it does not exist."""
+        edited = self._edited.get(aggregate_id)
+        return edited.current if edited is not None else self._committed.get(aggregate_id)
+
+    def check(self, aggregate_id: str) -> None:
+        """Raises `ForkDetected` if the aggregate was stopped."""
+        reason = self._stopped.get(aggregate_id)
+        if reason is not None:
+            raise ForkDetected(reason)
+
+    def stop(self, aggregate_id: str, reason: str) -> None:
+        """Stops an aggregate whose history cannot be trusted or read: its commands fail with this reason."""
+        self._stopped.setdefault(aggregate_id, reason)
+
+    @property
+    def stopped(self) -> dict[str, str]:
+        """The stopped aggregates and why."""
+        return dict(self._stopped)
+
+    # --- a batch -------------------------------------------------------------------------------------------------
+
+    def apply(self, aggregate_id: str, events: tuple[Event, ...], first_index: int) -> Current:
+        """Applies one command's events. If one of them cannot be applied, the aggregate is as it was before this command."""
+        edited = self._edited.get(aggregate_id)
+        if edited is None:
+            edited = self._edited[aggregate_id] = _Edited(self._copy(self._committed.get(aggregate_id)))
+        try:
+            for index, event in enumerate(events, first_index):
+                edited.current = self._evolved(edited.current, event, index)
+        except Exception:
+            self._rebuild(aggregate_id, edited)
+            raise
+        edited.events.extend((event, index) for index, event in enumerate(events, first_index))
+        if edited.current is None:
+            raise ForkDetected(f"{aggregate_id}: no event was applied; report this")
+        return edited.current
+
+    def _rebuild(self, aggregate_id: str, edited: _Edited) -> None:
+        edited.current = self._copy(self._committed.get(aggregate_id))
+        for event, index in edited.events:
+            edited.current = self._evolved(edited.current, event, index)
+
+    def _evolved(self, current: Current | None, event: Event, index: int) -> Current:
+        state = self._definition.evolve(current.state if current is not None else None, event)
+        if current is None:
+            return Current(state, 1, -1, index)
+        current.state = state
+        current.version += 1
+        current.index = index
+        return current
+
+    def _copy(self, current: Current | None) -> Current | None:
+        if current is None:
+            return None
+        return Current(self._definition.copy(current.state), current.version, current.offset)
+
+    def commit(self, offsets: list[int]) -> None:
+        """Keeps what the batch changed, whose records were given these offsets."""
+        for aggregate_id, edited in self._edited.items():
+            current = edited.current
+            if current is not None:
+                if current.index >= 0:
+                    current.offset = offsets[current.index]
+                    current.index = -1
+                self._committed[aggregate_id] = current
+        self._edited.clear()
+
+    def rollback(self) -> None:
+        """Forgets what the batch changed."""
+        self._edited.clear()
+
+    # --- a replay ------------------------------------------------------------------------------------------------
+
+    def replay(self, aggregate_id: str, event: Event, version: int, offset: int) -> None:
+        """Applies an event read back from the log. Whatever the event's handler raises stops the aggregate."""
+        current = self._committed.get(aggregate_id)
+        try:
+            state = self._definition.evolve(current.state if current is not None else None, event)
+        except Exception as error:  # noqa: BLE001 - user code; kept as the reason that its commands are answered with
+            self.stop(
+                aggregate_id,
+                f"{self._definition.name} {aggregate_id!r} is stopped: event {event.message_name!r} (version {version}, offset {offset}) "
+                f"cannot be applied: {type(error).__name__}: {error}; mend the handler and start the worker again",
+            )
+            return
+        self._committed[aggregate_id] = Current(state, version, offset)
+
+    def __len__(self) -> int:
+        return len(self._committed)

@@ -1,0 +1,115 @@
+"""The command side of a worker process: one aggregate's membership and the owners of the partitions it is given."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+import structlog
+
+from eventsource.commands.owner import OwnerParts, PartitionOwner
+from eventsource.commands.owner_state import OwnerState
+from eventsource.commands.replies import ReplySender
+from eventsource.consuming.definition import ConsumerContext
+from eventsource.domain import Aggregate
+from eventsource.errors import TopicMissing
+from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.log.membership import Membership
+
+_log = structlog.get_logger("eventsource.worker")
+_TURN_SECONDS: Final = 0.2
+
+
+class CommandWorker:
+    """Handles the commands of one aggregate, for as many partitions as the group gives it."""
+
+    def __init__(self, aggregate: type[Aggregate[Any]], context: ConsumerContext) -> None:
+        self._aggregate = aggregate
+        self._context = context
+        self._owners: dict[TopicAndPartition, PartitionOwner] = {}
+        self._lock = threading.Lock()
+        self._membership: Membership | None = None
+
+    def ready(self) -> bool:
+        """Whether the group has answered and every partition that it gave us is being handled."""
+        membership = self._membership
+        if membership is None or not membership.joined():
+            return False
+        with self._lock:
+            owners = dict(self._owners)
+        return set(owners) == membership.owned().partitions and all(
+            owner.state is OwnerState.HANDLING for owner in owners.values()
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop` is set, then ends every transaction and leaves the group. Raises what an owner failed of."""
+        app, settings = self._context.app, self._context.settings
+        kafka = settings.kafka
+        names = app.names(settings.namespace)
+        name = self._aggregate.__definition__.name
+        topic = names.commands(name)
+        admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
+        topic_id = admin.topic_ids([topic]).get(topic)
+        if topic_id is None:
+            raise TopicMissing(f"topic {topic} is missing: make it with `eventsource topics apply MODULE:APP`")
+        membership = Membership(
+            kafka.client_config(),
+            names.owners(name),
+            [topic],
+            on_revoked=self._revoked,
+            session_timeout_seconds=kafka.session_timeout_seconds,
+        )
+        replies = ReplySender(kafka.client_config(), names.replies)
+        parts = OwnerParts(
+            app=app,
+            aggregate=self._aggregate,
+            settings=settings,
+            schemas=self._context.schemas,
+            clock=self._context.clock,
+            admin=admin,
+            membership=membership,
+            replies=replies,
+            commands_topic_id=topic_id,
+        )
+        self._membership = membership
+        membership.start()
+        try:
+            epoch = -1
+            while not stop.is_set():
+                owned = membership.wait(epoch, _TURN_SECONDS)
+                epoch = owned.epoch
+                membership.check()
+                self._start_owners(parts, membership)
+                self._check_owners()
+        finally:
+            self._stop_owners(frozenset(self._owners))
+            membership.close()
+            replies.close()
+
+    def _start_owners(self, parts: OwnerParts, membership: Membership) -> None:
+        with self._lock:
+            # Asked under the lock: a revocation is published before `_revoked` waits for this lock, so no owner is ever
+            # started for a partition that was given up in between.
+            for partition in sorted(membership.owned().partitions - set(self._owners)):
+                owner = PartitionOwner(parts, partition[1])
+                self._owners[partition] = owner
+                owner.start()
+
+    def _check_owners(self) -> None:
+        for owner in list(self._owners.values()):
+            if owner.failure is not None:
+                raise owner.failure
+
+    def _revoked(self, partitions: frozenset[TopicAndPartition]) -> None:
+        # In the membership's thread, before the partitions are given up: the next owner waits for our transactions to end.
+        self._stop_owners(partitions)
+
+    def _stop_owners(self, partitions: frozenset[TopicAndPartition]) -> None:
+        with self._lock:
+            gone = [self._owners.pop(partition) for partition in sorted(partitions) if partition in self._owners]
+        for owner in gone:
+            owner.stop()
+        for owner in gone:
+            if not owner.join(self._context.settings.kafka.transaction_timeout_seconds):
+                # Its transaction hangs at the broker. Whoever owns the partition next fences it.
+                _log.warning("owner_did_not_end", partition=owner.partition, state=owner.state)
