@@ -6,6 +6,7 @@ Whether trying again can help is a matter of type: catch `Retriable`. Every mess
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 
@@ -225,6 +226,28 @@ class SequenceParked(EventSourceError):
     """Raised when the sequence that a token names is parked: the read model will not reach it before it is mended."""
 
 
+class ProjectionFailed(EventSourceError):
+    """Raised when a projection's own code failed on an event, or made a row that cannot be stored.
+
+    Nothing of its batch was written and the projection stands still there. Mend the handler (`error.__cause__` is what it
+    raised) and start the worker again: it carries on with that event.
+    """
+
+    def __init__(
+        self, *, projection: str, handler: str, event: str, aggregate_id: str, version: int, position: str, error: Exception
+    ) -> None:
+        super().__init__(
+            f"projection {projection!r} stands still: {handler} failed on event {event!r} of {aggregate_id!r} (version {version}, "
+            f"{position}) with {type(error).__name__}: {error}; nothing of that batch was written: mend it and start the worker again"
+        )
+        self.projection = projection
+        self.handler = handler
+        self.event = event
+        self.aggregate_id = aggregate_id
+        self.version = version
+        self.position = position
+
+
 class ReadModelOutdated(EventSourceError):
     """Raised when a read model in the database was built by another revision or table shape. Rebuild it."""
 
@@ -234,3 +257,26 @@ class ReadModelOutdated(EventSourceError):
 
 class EmbeddedStackError(EventSourceError):
     """Raised when the embedded broker or database could not be installed, started or stopped. The text says what to do."""
+
+
+# --- workers -----------------------------------------------------------------------------------------------------
+
+
+class DrainTimeout(EventSourceError):
+    """Raised when runners did not finish their batches in time. What they had not committed is done again by the next owner."""
+
+    def __init__(self, runners: Sequence[str], waited_seconds: float) -> None:
+        super().__init__(
+            f"{', '.join(runners)} did not finish within {waited_seconds:g} s; what was not committed is done again by the next owner: "
+            "raise EVENTSOURCE_WORKER__DRAIN_SECONDS, or make the batches smaller"
+        )
+        self.runners = tuple(runners)
+        self.waited_seconds = waited_seconds
+
+
+class RunnerStopped(EventSourceError):
+    """Raised when a runner returned although nobody told it to stop. It is a defect of the runner: report it."""
+
+    def __init__(self, runner: str) -> None:
+        super().__init__(f"runner {runner} ended although nobody told it to: report it as a defect of that runner")
+        self.runner = runner

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from eventsource.clock import Clock
 from eventsource.log.recorded import Recorded
 from eventsource.log.token import Token
+from eventsource.log.token import Token
 from eventsource.schemas import SchemaStore
 from eventsource.settings import Settings
 
@@ -89,3 +90,31 @@ class Readable(Protocol):
 
     def reader(self, app: App, settings: Settings) -> ModelReader:
         """A connection to the read model."""
+
+
+class ModelReader(Protocol):
+    """A read model as a client sees it. Safe to share between threads; holds connections until it is closed."""
+
+    def wait_for(self, token: Token, timeout_seconds: float) -> None:
+        """Blocks until the read model shows what the token stands for.
+
+        Raises `NotCaughtUp` when it does not in time, `TopicMismatch` when it is not built from the token's topic,
+        `ReadModelOutdated` when it was built by another revision, `DatabaseUnavailable`.
+        """
+
+    def session(self) -> AbstractContextManager[Session]:
+        """A read-only session, in whose queries the read model's table needs no schema name."""
+
+    def close(self) -> None:
+        """Closes the connections."""
+
+
+class Readable(Protocol):
+    """The class of a read model's projection, as `client.read` and `client.wait_for` take it."""
+
+    @property
+    def consumer_name(self) -> str:
+        """Unique within the app."""
+
+    def reader(self, app: App, settings: Settings) -> ModelReader:
+        """What waits for the read model and reads it. The caller closes it."""

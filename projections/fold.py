@@ -1,0 +1,130 @@
+"""Folding: events and the rows they find become the rows that they leave. No I/O: databases and tests fold alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eventsource.errors import ProjectionFailed
+from eventsource.log.recorded import Recorded
+from projections.definition import BoundHandler, ProjectionDefinition
+from projections.rows import Deleted, Rows
+from projections.twin import Key
+
+Load = Callable[[Collection[Key]], Mapping[Key, Any]]
+"""Finds rows by key: those that exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a batch makes of a table: whole rows by key, to be inserted or to replace, and keys to be deleted."""
+
+    upserts: dict[Key, Any]
+    deletes: list[Key]
+
+
+def fold(definition: ProjectionDefinition[Any], events: Sequence[Recorded], load: Load) -> Changes:
+    """Folds events, in their order, into the rows that `load` finds.
+
+    `load` is called once, with all keys that the events name. Raises `ProjectionFailed`, naming projection, method, event
+    and position, when a handler or a key function fails; nothing is to be written then.
+    """
+    handlers = definition.handlers
+    twin = definition.twin
+    steps: list[tuple[Recorded, BoundHandler, Any]] = []
+    wanted: set[Key] = set()
+    for recorded in events:
+        handler = handlers[recorded.event.__class__]
+        try:
+            if handler.single_key is not None:
+                key: Any = handler.single_key(recorded)
+                wanted.add(key)
+            else:
+                key = handler.several_keys(recorded)  # type: ignore[misc]  # one of the two is there
+                wanted.update(key.values())
+        except Exception as error:
+            raise _failed(definition, handler, recorded, error) from error
+        steps.append((recorded, handler, key))
+
+    found = load(wanted)
+    rows = dict(found)
+    new = twin.new
+    for recorded, handler, key in steps:
+        try:
+            if handler.single_key is not None:
+                row = rows.get(key)
+                if row is None:
+                    row = rows[key] = new(key)
+                result = (
+                    handler.call(recorded.event, row, recorded)
+                    if handler.takes_recorded
+                    else handler.call(recorded.event, row)
+                )
+                if result is not None:
+                    _check_deleted(result)
+                    del rows[key]
+            else:
+                several = Rows(key, rows, new)
+                result = (
+                    handler.call(recorded.event, several, recorded)
+                    if handler.takes_recorded
+                    else handler.call(recorded.event, several)
+                )
+                if result is not None:
+                    raise _unwanted(result, "rows.delete(key) deletes")
+        except Exception as error:
+            raise _failed(definition, handler, recorded, error) from error
+    _check_rows(definition, steps, rows)
+    return Changes(rows, [key for key in found if key not in rows])
+
+
+def _check_deleted(result: Any) -> None:
+    if not isinstance(result, Deleted):
+        raise _unwanted(result, "return Deleted() deletes it")
+
+
+def _unwanted(result: Any, mend: str) -> TypeError:
+    return TypeError(f"it returned {result!r}: change the row in place and return nothing; {mend}")
+
+
+def _check_rows(
+    definition: ProjectionDefinition[Any], steps: Sequence[tuple[Recorded, BoundHandler, Any]], rows: Mapping[Key, Any]
+) -> None:
+    """Every row that is left must be whole, and have the key under which it was found."""
+    twin = definition.twin
+    for key, row in rows.items():
+        try:
+            twin.values(row)
+        except AttributeError:
+            missing = next(column.attribute for column in twin.columns if not hasattr(row, column.attribute))
+            error: Exception = ValueError(
+                f"the row {key!r} was made without {twin.name}.{missing}: set it, or give the column a default"
+            )
+        else:
+            if twin.key(row) == key:
+                continue
+            error = ValueError(f"the key of the row {key!r} was changed to {twin.key(row)!r}: a row keeps its key")
+        recorded, handler = _last_step(steps, key)
+        raise _failed(definition, handler, recorded, error)
+
+
+def _last_step(steps: Sequence[tuple[Recorded, BoundHandler, Any]], key: Key) -> tuple[Recorded, BoundHandler]:
+    for recorded, handler, keys in reversed(steps):
+        if keys == key or (isinstance(keys, dict) and key in keys.values()):
+            return recorded, handler
+    return steps[-1][0], steps[-1][1]
+
+
+def _failed(
+    definition: ProjectionDefinition[Any], handler: BoundHandler, recorded: Recorded, error: Exception
+) -> ProjectionFailed:
+    return ProjectionFailed(
+        projection=definition.name,
+        handler=handler.where,
+        event=recorded.event.message_name,
+        aggregate_id=recorded.id,
+        version=recorded.version,
+        position=f"partition {recorded.partition}, offset {recorded.offset}",
+        error=error,
+    )
