@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from eventsource.clock import Clock
 from eventsource.log.recorded import Recorded
 from eventsource.log.token import Token
-from eventsource.log.token import Token
 from eventsource.schemas import SchemaStore
 from eventsource.settings import Settings
 
@@ -73,26 +72,6 @@ class ConsumerDefinition(Protocol):
 
 
 class ModelReader(Protocol):
-    """A connection to a read model, for queries."""
-
-    def wait_for(self, token: Token, timeout_seconds: float) -> None:
-        """Blocks until the read model shows what the token stands for. Raises `NotCaughtUp`, `DatabaseUnavailable`."""
-
-    def session(self) -> AbstractContextManager[Session]:
-        """A read-only SQLAlchemy session."""
-
-    def close(self) -> None:
-        """Closes its connections."""
-
-
-class Readable(Protocol):
-    """The class of a consumer that keeps a read model."""
-
-    def reader(self, app: App, settings: Settings) -> ModelReader:
-        """A connection to the read model."""
-
-
-class ModelReader(Protocol):
     """A read model as a client sees it. Safe to share between threads; holds connections until it is closed."""
 
     def wait_for(self, token: Token, timeout_seconds: float) -> None:
@@ -111,10 +90,6 @@ class ModelReader(Protocol):
 
 class Readable(Protocol):
     """The class of a read model's projection, as `client.read` and `client.wait_for` take it."""
-
-    @property
-    def consumer_name(self) -> str:
-        """Unique within the app."""
 
     def reader(self, app: App, settings: Settings) -> ModelReader:
         """What waits for the read model and reads it. The caller closes it."""
