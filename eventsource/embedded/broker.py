@@ -106,7 +106,7 @@ class Broker:
         command = self._runtime.command(
             "kafka.Kafka", str(self._properties), temporary=self._temporary, options=_LOGGING
         )
-        self.server.launch(command, cwd=self._folder)
+        self.server.launch(command, cwd=self._folder, environment=server_environment())
 
     def _format(self) -> None:
         """Formats the log folder, once. Kafka's own tool takes a JVM start, so what it makes is kept as a template."""

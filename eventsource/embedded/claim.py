@@ -48,6 +48,9 @@ class Claim:
                     f"{data_dir} was made for {record.brokers} broker(s), not {brokers}: start it with {record.brokers}, "
                     "or use another data folder"
                 )
+            ignore = data_dir / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", encoding="ascii")
             ended = end_processes(record.servers, timeout_seconds=_ORPHAN_SECONDS)
             record.servers = []
             record.supervisor = ProcessRecord.of(os.getpid(), "supervisor")
@@ -84,11 +87,10 @@ class Claim:
         self._guard.forget(record)
 
     def release(self) -> None:
-        """Gives the folder up. What still runs stays listed for the next start to end."""
+        """Gives the folder up. What still runs, since stopping it failed or was interrupted, is left to the guard."""
         self._record.supervisor = None
-        if self.data_dir.exists():
-            self._write()
-        self._guard.close()
+        self._write()
+        self._guard.close(end_watched=bool(self._record.servers))
 
     def _write(self) -> None:
         self._record.write(self.data_dir)

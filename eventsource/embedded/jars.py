@@ -61,11 +61,11 @@ class JarCache:
     """
 
     def __init__(
-        self, cache_dir: Path | None = None, *, repository_url: str = MAVEN_CENTRAL, jars: list[Jar] | None = None
+        self, cache_dir: Path | None = None, *, repository_url: str | None = None, jars: list[Jar] | None = None
     ) -> None:
         self.cache_dir = (cache_dir or default_cache_dir()).absolute()
         self.folder = self.cache_dir / f"kafka-{KAFKA_VERSION}"
-        self._repository_url = repository_url.rstrip("/")
+        self._repository_url = (repository_url or MAVEN_CENTRAL).rstrip("/")
         self._jars = pinned_jars() if jars is None else jars
 
     def missing(self) -> list[Jar]:

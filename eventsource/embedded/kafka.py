@@ -8,12 +8,17 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
 from eventsource.embedded.broker import Broker
 from eventsource.embedded.ports import HOST
 from eventsource.errors import EmbeddedStackError
 
 _ASK_SECONDS = 0.5
 _STOP_SECONDS = 20.0
+_RETRY_SECONDS = 0.05
+_WARMING = "eventsource-embedded-ready"
 
 
 class KafkaCluster:
@@ -57,6 +62,26 @@ class KafkaCluster:
             if time.monotonic() >= deadline:
                 raise watched[0].server.late(self._start_timeout_seconds)
 
+    def warm_up(self) -> None:
+        """Returns once the coordinators of groups and transactions answer, which makes their internal topics.
+
+        Otherwise the first transaction would take a second more, and the first consumer of a group four: clients wait long
+        between their retries. Raises `EmbeddedStackError` if they do not answer in time.
+        """
+        deadline = time.monotonic() + self._start_timeout_seconds
+        producer = _warming_producer(self.bootstrap_servers)
+        admin = _admin_client(self.bootstrap_servers)
+        try:
+            while not _group_coordinator_answers(admin):
+                if time.monotonic() >= deadline:
+                    raise self.brokers[0].server.late(self._start_timeout_seconds)
+                time.sleep(_RETRY_SECONDS)
+            producer.init_transactions(max(0.1, deadline - time.monotonic()))
+        except KafkaException as error:
+            raise EmbeddedStackError(
+                f"Kafka's coordinators do not answer ({error.args[0].str()}): see {self.brokers[0].server.log}"
+            ) from error
+
     def stop(self) -> None:
         """Ends every broker, all at once: each leaves in order as long as the others hold the quorum."""
         for broker in self._brokers.values():
@@ -86,26 +111,31 @@ class KafkaCluster:
         self.broker(node_id).server.send(signal.SIGCONT)
 
 
-def _admin_client(bootstrap_servers: str) -> Any:
-    from confluent_kafka.admin import AdminClient
+def _client_config(bootstrap_servers: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 200,
+        "retry.backoff.ms": 50,
+        "socket.timeout.ms": 5000,
+        "client.id": "eventsource-embedded",
+    }
 
-    # While the broker boots every attempt is refused: that is no news.
-    silent = logging.Logger("eventsource.embedded.silent", logging.CRITICAL + 1)
-    return AdminClient(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "reconnect.backoff.ms": 50,
-            "reconnect.backoff.max.ms": 200,
-            "socket.timeout.ms": 5000,
-            "client.id": "eventsource-embedded",
-        },
-        logger=silent,
-    )
+
+def _silent() -> logging.Logger:
+    """While the broker boots every attempt is refused: that is no news."""
+    return logging.Logger("eventsource.embedded.silent", logging.CRITICAL + 1)
+
+
+def _admin_client(bootstrap_servers: str) -> Any:
+    return AdminClient(_client_config(bootstrap_servers), logger=_silent())
+
+
+def _warming_producer(bootstrap_servers: str) -> Any:
+    return Producer({**_client_config(bootstrap_servers), "transactional.id": _WARMING}, logger=_silent())
 
 
 def _answers(admin: Any, wanted: set[int]) -> bool:
-    from confluent_kafka import KafkaException
-
     started = time.monotonic()
     try:
         metadata = admin.list_topics(timeout=_ASK_SECONDS)
@@ -114,5 +144,14 @@ def _answers(admin: Any, wanted: set[int]) -> bool:
     if metadata is not None and wanted <= set(metadata.brokers) and metadata.controller_id in metadata.brokers:
         return True
     # An answer that comes at once but is not yet complete must not make this a busy loop.
-    time.sleep(max(0.0, 0.05 - (time.monotonic() - started)))
+    time.sleep(max(0.0, _RETRY_SECONDS - (time.monotonic() - started)))
     return False
+
+
+def _group_coordinator_answers(admin: Any) -> bool:
+    try:
+        admin.describe_consumer_groups([_WARMING], request_timeout=_ASK_SECONDS)[_WARMING].result()
+    except KafkaException as error:
+        # No such group: said by a coordinator.
+        return bool(error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)
+    return True

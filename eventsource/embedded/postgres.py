@@ -108,6 +108,7 @@ class PostgresServer:
         self.server.launch(
             [str(self._programs / "postgres"), "-D", str(self._data), *flags],
             cwd=self._folder,
+            environment=server_environment(),
             launcher_options=[] if account is None else account.launcher_options,
         )
 

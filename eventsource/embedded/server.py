@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from eventsource.embedded.processes import ProcessRecord, end_processes
 from eventsource.errors import EmbeddedStackError
@@ -32,9 +33,12 @@ class Ledger(Protocol):
 
 
 class Server:
-    """A command with a log file. Starting and ending go through the ledger, so that nothing is ever left unknown."""
+    """A command with a log file. Starting and ending go through the ledger, so that nothing is ever left unknown.
 
-    def __init__(self, name: str, log: Path, ledger: Ledger, *, stop_signal: int = signal.SIGTERM) -> None:
+    Without a log file it writes where this process writes.
+    """
+
+    def __init__(self, name: str, log: Path | None, ledger: Ledger, *, stop_signal: int = signal.SIGTERM) -> None:
         self.name = name
         self.log = log
         self._ledger = ledger
@@ -48,20 +52,25 @@ class Server:
         command: Sequence[str],
         *,
         cwd: Path,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str],
         launcher_options: Sequence[str] = (),
+        stdout: IO[bytes] | None = None,
     ) -> None:
-        """Starts the command in a session of its own, so that Ctrl-C in a terminal reaches only the supervisor."""
-        assert self._process is None, f"{self.name} runs already"
-        self._open_log()
-        with self.log.open("ab") as log:
+        """Starts the command in a session of its own, so that Ctrl-C in a terminal reaches only the supervisor.
+
+        `stdout` is where it prints if it has no log file; by default where this process prints.
+        """
+        if self.is_running:
+            raise EmbeddedStackError(f"{self.name} runs already: stop it first")
+        self.stop(0.0)
+        with self._open_log() as log:
             process = subprocess.Popen(  # noqa: S603 (our own command, no shell)
                 [sys.executable, "-I", "-S", str(_LAUNCHER), *launcher_options, "--", *command],
                 stdin=subprocess.PIPE,
-                stdout=log,
+                stdout=stdout if log is None else log,
                 stderr=log,
                 cwd=cwd,
-                env=server_environment(environment),
+                env=dict(environment),
                 start_new_session=True,
             )
         self._process = process
@@ -74,17 +83,25 @@ class Server:
             self._ledger.add(self._record)
             word.write(b"go\n")
 
-    def _open_log(self) -> None:
+    def _open_log(self) -> contextlib.AbstractContextManager[IO[bytes] | None]:
+        if self.log is None:
+            return contextlib.nullcontext()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         size = self.log.stat().st_size if self.log.exists() else 0
         if size > _LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
             size = 0
         self._log_start_bytes = size
+        return self.log.open("ab")
 
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, or before it was launched; minus the signal's number if a signal ended it."""
+        return None if self._process is None else self._process.poll()
 
     @property
     def is_running(self) -> bool:
@@ -92,6 +109,8 @@ class Server:
 
     def log_since_start(self) -> str:
         """The end of what the server wrote since it was launched, at most 64 KiB."""
+        if self.log is None:
+            return ""
         try:
             with self.log.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -110,6 +129,8 @@ class Server:
         return self._failure(f"did not answer within {timeout_seconds:g} s")
 
     def _failure(self, what: str) -> EmbeddedStackError:
+        if self.log is None:
+            return EmbeddedStackError(f"{self.name} {what}: mend what it printed")
         tail = "\n".join(f"  {line}" for line in self.log_since_start().splitlines()[-_TAIL_LINES:])
         return EmbeddedStackError(
             f"{self.name} {what}: mend what the end of its log ({self.log}) says\n{tail or '  (empty)'}"
@@ -143,7 +164,7 @@ class Server:
             self._record = None
 
 
-def server_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+def server_environment() -> dict[str, str]:
     """The few variables that a server gets from us, with a locale that fixes the language of its messages."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    return {**kept, "LC_ALL": "C", **(extra or {})}
+    return {**kept, "LC_ALL": "C"}

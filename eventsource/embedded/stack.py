@@ -20,9 +20,11 @@ from eventsource.embedded.kafka import KafkaCluster
 from eventsource.embedded.postgres import PostgresServer
 from eventsource.embedded.processes import ProcessRecord
 from eventsource.embedded.progress import Progress, ProgressCallback, no_progress
+from eventsource.embedded.server import Server
 from eventsource.errors import EmbeddedStackError
 
 _PORT_ATTEMPTS = 3
+_ATTACHED_STOP_SECONDS = 30.0
 
 
 class EmbeddedStack:
@@ -68,6 +70,7 @@ class EmbeddedStack:
         self._claim: Claim | None = None
         self._cluster: KafkaCluster | None = None
         self._postgres: PostgresServer | None = None
+        self._attached: list[Server] = []
 
     @classmethod
     def ephemeral(
@@ -153,6 +156,7 @@ class EmbeddedStack:
                 postgres.wait_until_ready()
                 self._progress(Progress("Waiting until Kafka answers"))
                 cluster.wait_until_ready()
+                cluster.warm_up()
             except EmbeddedStackError:
                 # Between looking for a free port and listening on it, somebody else may have taken it.
                 lost = postgres.lost_its_port or any(broker.lost_its_port for broker in cluster.brokers)
@@ -204,6 +208,10 @@ class EmbeddedStack:
         if claim is None or not claim.is_ours:
             return
         try:
+            for server in self._attached:
+                server.ask_to_stop()
+            for server in self._attached:
+                server.stop(_ATTACHED_STOP_SECONDS)
             if self._postgres is not None:
                 self._postgres.server.ask_to_stop()
             if self._cluster is not None:
@@ -212,6 +220,7 @@ class EmbeddedStack:
                 self._postgres.stop()
         finally:
             self._cluster = self._postgres = self._claim = None
+            self._attached = []
             claim.release()
         if self._ephemeral_entry is not None:
             remove_folder(self.data_dir)
@@ -268,6 +277,19 @@ class EmbeddedStack:
         for server in [*servers, self._database().server]:
             if server.pid is not None and not server.is_running:
                 raise server.died()
+
+    def attach(self, name: str) -> Server:
+        """A further process, not launched yet, that lives and dies with the stack: it is stopped before the servers are."""
+        if self._claim is None:
+            raise EmbeddedStackError("the embedded stack does not run: start it first")
+        server = Server(name, None, self._claim)
+        self._attached.append(server)
+        return server
+
+    def detach(self, server: Server, *, timeout_seconds: float) -> None:
+        """Stops an attached process, by SIGKILL after the time-out, and forgets it."""
+        server.stop(timeout_seconds)
+        self._attached.remove(server)
 
     # --- faults, for tests ---------------------------------------------------------------------------------------
 

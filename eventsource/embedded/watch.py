@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -47,14 +48,14 @@ class Guard:
         except BrokenPipeError as error:
             raise EmbeddedStackError("the guard of the embedded stack ended: start the stack again") from error
 
-    def close(self) -> None:
-        """Ends the guard without letting it end anything else."""
-        self._process.kill()
-        self._process.wait()
+    def close(self, *, end_watched: bool) -> None:
+        """Dismisses the guard: at once, or to end what it still watches (this does not wait for it)."""
+        if not end_watched:
+            self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                # Closing flushes; a guard that is gone has nothing it should still hear.
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    # Flushing to a guard that is gone; nothing it should still hear.
-                    continue
+        if not end_watched:
+            self._process.wait()

@@ -27,7 +27,12 @@ class SessionStack:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that make the framework, and programs started by a test, use these servers."""
-        return {BOOTSTRAP_VARIABLE: self.bootstrap_servers, POSTGRES_VARIABLE: self.postgres_url}
+        return stack_environment(self.bootstrap_servers, self.postgres_url)
+
+
+def stack_environment(bootstrap_servers: str, postgres_url: str) -> dict[str, str]:
+    """The variables of the framework's settings that name these servers."""
+    return {BOOTSTRAP_VARIABLE: bootstrap_servers, POSTGRES_VARIABLE: postgres_url}
 
 
 def configured_stack(environment: Mapping[str, str]) -> SessionStack | None:
