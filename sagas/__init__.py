@@ -1,0 +1,1 @@
+"""Process managers that issue commands and compensate. Reserved: sagas come with a later version."""
