@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, get_args, get_origin
 
 from typing_extensions import TypeVar, dataclass_transform, get_original_bases
 
-from eventsource.domain.annotations import Scope, alternatives, resolve, scope_of
+from eventsource.domain.annotations import Scope, alternatives, name_of, resolve, scope_of
 from eventsource.domain.definition import AggregateDefinition, define
 from eventsource.domain.handlers import Handler, mark_of, read_handler
 from eventsource.domain.message import Command
@@ -41,19 +41,19 @@ class Aggregate(Generic[C]):
         try:
             dataclasses.dataclass(kw_only=True)(cls)
         except (TypeError, ValueError) as error:
-            raise DefinitionError(f"aggregate {cls.__qualname__} cannot become a dataclass: {error}") from error
+            raise DefinitionError(f"aggregate {name_of(cls)} cannot become a dataclass: {error}") from error
         if abstract:
             if name is not None:
                 raise DefinitionError(
-                    f"aggregate {cls.__qualname__} is abstract and never reaches the log: leave out its name"
+                    f"aggregate {name_of(cls)} is abstract and never reaches the log: leave out its name"
                 )
             return
         if name is None:
             raise DefinitionError(
-                f'aggregate {cls.__qualname__} has no name: write class {cls.__name__}(…, name="…"), the name it keeps in the '
+                f'aggregate {name_of(cls)} has no name: write class {cls.__name__}(…, name="…"), the name it keeps in the '
                 "log for ever, or abstract=True for a base of other aggregates"
             )
-        check_name(name, f"the name of aggregate {cls.__qualname__},")
+        check_name(name, f"the name of aggregate {name_of(cls)},")
         cls.__definition__ = define(cls, name, _all_handlers(cls, scope))
         _check_union(cls, scope)
 
@@ -67,19 +67,23 @@ def _own_handlers(cls: type, scope: Scope) -> dict[str, Handler]:
     return found
 
 
+def _handlers_of(base: type, scope: Scope) -> dict[str, Handler]:
+    if issubclass(base, Aggregate):
+        return base.__own_handlers__
+    mixin = scope_of(base, None)
+    return _own_handlers(base, Scope(mixin.globals, {**scope.locals, **mixin.locals}))
+
+
 def _all_handlers(cls: type, scope: Scope) -> Iterator[Handler]:
     """Own and inherited handlers, each method name once, in the order of definition, bases first."""
-    by_class = {
-        base: base.__own_handlers__ if "__own_handlers__" in vars(base) else _own_handlers(base, scope)  # type: ignore[attr-defined]
-        for base in cls.__mro__
-    }
+    by_class = {base: _handlers_of(base, scope) for base in cls.__mro__}
     names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in by_class[base])
     for name in names:
         owner = next(base for base in cls.__mro__ if name in vars(base))
         handler = by_class[owner].get(name)
         if handler is None:
             raise DefinitionError(
-                f"{owner.__qualname__}.{name} replaces a method that handles a message, and is not marked: put the decorator above "
+                f"{name_of(owner)}.{name} replaces a method that handles a message, and is not marked: put the decorator above "
                 "it too"
             )
         yield handler
@@ -91,7 +95,7 @@ def _check_fields(cls: type) -> None:
             attribute = inspect.getattr_static(cls, field, None)
             if inspect.isroutine(attribute) or isinstance(attribute, classmethod | staticmethod | property):
                 raise DefinitionError(
-                    f"{cls.__qualname__}.{field} is a field and a method, and the method would become the field's default: rename "
+                    f"{name_of(cls)}.{field} is a field and a method, and the method would become the field's default: rename "
                     "one of them"
                 )
 
@@ -101,18 +105,18 @@ def _check_union(cls: type[Aggregate[Any]], scope: Scope) -> None:
     argument = _argument(cls)
     if argument is None or isinstance(argument, TypeVar) or argument is Command:
         return
-    where = f"aggregate {cls.__qualname__}"
+    where = f"aggregate {name_of(cls)}"
     named = set(alternatives(resolve(argument, scope, where)))
     handled = set(cls.__definition__.commands.values())
     if Command in named:
         return
     for command in sorted(named - handled, key=str):
         raise DefinitionError(
-            f"{where}: Aggregate[…] names {command.__qualname__}, and no method takes it: add one with @decides"
+            f"{where}: Aggregate[…] names {name_of(command)}, and no method takes it: add one with @decides"
         )
     for command in sorted(handled - named, key=str):
         raise DefinitionError(
-            f"{where} handles {command.__qualname__}, and Aggregate[…] does not name it: add it to the union, or a type "
+            f"{where} handles {name_of(command)}, and Aggregate[…] does not name it: add it to the union, or a type "
             "checker will refuse to send it"
         )
 

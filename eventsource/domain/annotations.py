@@ -28,10 +28,9 @@ def scope_of(cls: type, frame: FrameType | None) -> Scope:
 
     Frames further out count when they belong to a function or class that encloses `cls`, by module and qualified name.
     """
-    module = sys.modules.get(cls.__module__)
-    seen_globals: Mapping[str, Any] = (
-        vars(module) if module is not None else frame.f_globals if frame is not None else {}
-    )
+    module_globals: Mapping[str, Any] = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+    if frame is not None and frame.f_globals.get("__name__") == cls.__module__:
+        module_globals = frame.f_globals  # of code run by exec(), they are not those of the module in sys.modules
     parts = cls.__qualname__.split(".")[:-1]
     enclosing = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
     found: dict[str, Any] = {}
@@ -44,7 +43,7 @@ def scope_of(cls: type, frame: FrameType | None) -> Scope:
             break
         first = False
         frame = frame.f_back
-    return Scope(seen_globals, {**found, **vars(cls)})
+    return Scope(module_globals, {**found, cls.__name__: cls, **vars(cls)})
 
 
 def annotations_of(function: object) -> dict[str, Any]:
@@ -83,8 +82,8 @@ def alternatives(annotation: Any) -> Iterator[Any]:
 
 
 def name_of(annotation: Any) -> str:
-    """How an annotation is called in a message to people."""
-    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
+    """How a class, a function or another annotation is called in a message to people."""
+    return str(getattr(annotation, "__qualname__", annotation)).rpartition("<locals>.")[2]
 
 
 def _text(annotation: Any) -> str:

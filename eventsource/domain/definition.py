@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
+from eventsource.domain.annotations import name_of
 from eventsource.domain.context import Context
 from eventsource.domain.copying import copier
 from eventsource.domain.exact import check_exact_fields
@@ -47,7 +48,7 @@ class AggregateDefinition(Generic[A]):
     _events: frozenset[type[Event]] = frozenset()
 
     def __repr__(self) -> str:
-        return f"<AggregateDefinition {self.name} of {self.aggregate.__qualname__}>"
+        return f"<AggregateDefinition {self.name} of {name_of(self.aggregate)}>"
 
     def decide(self, state: A | None, command: Command, context: Context) -> tuple[Event, ...]:
         """The events that `command` makes of `state`, which is None when the aggregate does not exist.
@@ -82,7 +83,7 @@ class AggregateDefinition(Generic[A]):
             made = found[0](event)
             if made.__class__ is not self.aggregate:
                 raise DefinitionError(
-                    f"{found[1]} returned {_shown(made)}: return cls(…), the new {self.aggregate.__qualname__}"
+                    f"{found[1]} returned {_shown(made)}: return cls(…), the new {name_of(self.aggregate)}"
                 )
             return made
         found = self._appliers.get(kind)
@@ -107,7 +108,7 @@ class AggregateDefinition(Generic[A]):
     def _not_ours(self, event: object, where: str) -> str:
         if isinstance(event, Event):
             return (
-                f"{where} returned {event.__class__.__qualname__}, an event that nothing in {self.aggregate.__qualname__} "
+                f"{where} returned {name_of(event.__class__)}, an event that nothing in {name_of(self.aggregate)} "
                 "applies: add a method with @applies for it"
             )
         return f"{where} returned {_shown(event)}, which is no event: return an event, several, or None"
@@ -118,14 +119,14 @@ class AggregateDefinition(Generic[A]):
             return NotFound(self.name, context.id)
         if state is not None and kind in self._creating_deciders:
             return AlreadyExists(self.name, context.id)
-        what = kind.__qualname__
+        what = name_of(kind)
         return DefinitionError(
-            f"{self.aggregate.__qualname__} has no method for {what}: add one with @decides (or @creates) that takes it, or send "
+            f"{name_of(self.aggregate)} has no method for {what}: add one with @decides (or @creates) that takes it, or send "
             "it to the aggregate that has one"
         )
 
     def _no_applier(self, state: A | None, event: Event) -> DefinitionError:
-        aggregate, what = self.aggregate.__qualname__, event.__class__.__qualname__
+        aggregate, what = name_of(self.aggregate), name_of(event.__class__)
         if state is None and event.__class__ in self._appliers:
             return DefinitionError(
                 f"{aggregate} met {what} before it existed, and only changes by it: add a classmethod with @creates for it, or let "
@@ -186,8 +187,8 @@ def _by_message(aggregate: type, handlers: Iterable[Handler]) -> dict[type[Messa
             if other is not handler:
                 verb = "decide on" if handler.decides else "apply"
                 raise DefinitionError(
-                    f"{aggregate.__qualname__}: the methods {other.method!r} and {handler.method!r} both {verb} "
-                    f"{message.__qualname__}: keep one of them"
+                    f"{name_of(aggregate)}: the methods {other.method!r} and {handler.method!r} both {verb} "
+                    f"{name_of(message)}: keep one of them"
                 )
     return found
 
@@ -202,13 +203,13 @@ def _check_decisions(
         for decision in handler.decisions:
             for event in _sorted(decision.events - creating - applied):
                 raise DefinitionError(
-                    f"{handler.where} returns {event.__qualname__}, an event that nothing in {aggregate.__qualname__} applies: add a "
+                    f"{handler.where} returns {name_of(event)}, an event that nothing in {name_of(aggregate)} applies: add a "
                     f"{'classmethod with @creates' if handler.creates else 'method with @applies'} that takes it"
                 )
             unable = _sorted(decision.first - creating) if handler.creates else _sorted(decision.first - applied)
             if handler.creates and unable and (decision.ordered or not decision.first & creating):
                 raise DefinitionError(
-                    f"{handler.where} creates by {unable[0].__qualname__}, which nothing in {aggregate.__qualname__} creates from: add "
+                    f"{handler.where} creates by {name_of(unable[0])}, which nothing in {name_of(aggregate)} creates from: add "
                     "a classmethod with @creates that takes it"
                 )
             later = _sorted(decision.later - applied) if decision.ordered else []
@@ -216,12 +217,12 @@ def _check_decisions(
                 later = _sorted(decision.events - applied)
             if later:
                 raise DefinitionError(
-                    f"{handler.where} returns {later[0].__qualname__} for an aggregate that exists, and {aggregate.__qualname__} is "
+                    f"{handler.where} returns {name_of(later[0])} for an aggregate that exists, and {name_of(aggregate)} is "
                     "only created by it: add a method with @applies that takes it"
                 )
         if handler.creates and not creating:
             raise DefinitionError(
-                f"{handler.where} creates, and no event of {aggregate.__qualname__} does: add a classmethod with @creates that takes "
+                f"{handler.where} creates, and no event of {name_of(aggregate)} does: add a classmethod with @creates that takes "
                 "the event and returns the new aggregate"
             )
 
@@ -242,7 +243,7 @@ def _by_name(aggregate: type, messages: Iterable[type[Message]]) -> dict[str, ty
             other = found.setdefault(name, message)
             if other is not message:
                 raise DefinitionError(
-                    f"{aggregate.__qualname__}: {other.__qualname__} and {message.__qualname__} both bear the name {name!r}: give one of "
+                    f"{name_of(aggregate)}: {name_of(other)} and {name_of(message)} both bear the name {name!r}: give one of "
                     "them another name (or take away the alias)"
                 )
     return found
@@ -255,11 +256,11 @@ def _only(kind: type[M], by_name: Mapping[str, type[Message]]) -> Mapping[str, t
 def _check_complete(aggregate: type, message: type[Message]) -> None:
     if not check_exact_fields(message) or not message.__pydantic_complete__:
         raise DefinitionError(
-            f"{message.__qualname__}, which {aggregate.__qualname__} uses, has a field whose type is not defined yet: define or "
+            f"{name_of(message)}, which {name_of(aggregate)} uses, has a field whose type is not defined yet: define or "
             "import that type above the message"
         )
 
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return f"{text[:60]}…" if len(text) > 60 else text
+    return f"{text[:100]}…" if len(text) > 100 else text

@@ -13,7 +13,7 @@ import typing_extensions
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
-from eventsource.domain.annotations import Scope, resolve
+from eventsource.domain.annotations import Scope, name_of, resolve
 from eventsource.errors import DefinitionError, EventSourceError, UnresolvedReference
 
 
@@ -39,9 +39,7 @@ class DetailFields:
         self._own = {name: annotation for name, annotation in own.items() if not _is_class_variable(annotation)}
         for name in self._own:
             if name.startswith("_") or hasattr(EventSourceError, name) or name in {"code", "details", "from_details"}:
-                raise DefinitionError(
-                    f"rejection {cls.__qualname__} has a field {name!r}, a name that is taken: rename it"
-                )
+                raise DefinitionError(f"rejection {name_of(cls)} has a field {name!r}, a name that is taken: rename it")
         with contextlib.suppress(UnresolvedReference):
             self._make()
 
@@ -55,7 +53,8 @@ class DetailFields:
 
     def dump(self, values: Mapping[str, Any]) -> dict[str, Any]:
         known = {name: values[name] for name in self.names if name in values}
-        return self.model.model_construct(**known).model_dump(mode="json")
+        details: dict[str, Any] = json.loads(self.model.model_construct(**known).model_dump_json(include=set(known)))
+        return details
 
     def load(self, details: Mapping[str, Any]) -> dict[str, Any]:
         """The fields, typed; those of another version of the class, which do not fit today's types, as they came."""
@@ -63,10 +62,10 @@ class DetailFields:
         try:
             return dict(self.model.model_validate_json(json.dumps(known)).__dict__)
         except ValidationError:
-            return known
+            return dict(self.model.model_construct(**known).__dict__)
 
     def _make(self) -> type[BaseModel]:
-        where = f"rejection {self._cls.__qualname__}"
+        where = f"rejection {name_of(self._cls)}"
         fields: dict[str, Any] = {}
         if self._scope is not None:
             for name, annotation in self._own.items():

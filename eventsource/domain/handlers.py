@@ -12,6 +12,7 @@ from types import FunctionType
 from typing import Any, TypeVar, get_args, get_origin
 
 import typing_extensions
+from pydantic import BaseModel
 
 from eventsource.domain.annotations import Scope, alternatives, annotations_of, name_of, resolve
 from eventsource.domain.context import Context
@@ -109,7 +110,7 @@ def mark_of(name: str, attribute: object) -> Mark | None:
 
 def read_handler(cls: type, name: str, attribute: object, mark: Mark, scope: Scope) -> Handler:
     """The handler that `cls` defines under `name`; raises `DefinitionError` when it is not of the form its mark demands."""
-    where = f"{cls.__qualname__}.{name}"
+    where = f"{name_of(cls)}.{name}"
     function = _function_of(attribute)
     _check_kind(where, attribute, function, mark)
     annotations = annotations_of(function)
@@ -149,7 +150,7 @@ def _mark(method: M, mark: Mark) -> M:
         )
     other: Mark | None = getattr(function, _MARK, None)
     if other is not None:
-        raise DefinitionError(f"{function.__qualname__} bears @{other.value} and {decorator}: keep one of them")
+        raise DefinitionError(f"{name_of(function)} bears @{other.value} and {decorator}: keep one of them")
     _refuse_overwriting(function, sys._getframe(2).f_locals)
     setattr(function, _MARK, mark)
     return method
@@ -160,7 +161,7 @@ def _refuse_overwriting(function: FunctionType, namespace: dict[str, Any]) -> No
     earlier = namespace.get(function.__name__) if "__qualname__" in namespace else None
     if hasattr(_function_of(earlier), _MARK):
         raise DefinitionError(
-            f"{function.__qualname__} is defined twice, and the second would replace the first: rename one of them"
+            f"{name_of(function)} is defined twice, and the second would replace the first: rename one of them"
         )
 
 
@@ -282,6 +283,9 @@ def _events(where: str, annotation: Any) -> frozenset[type[Event]]:
 
 
 def _is_no_event(member: Any) -> bool:
-    if member is typing_extensions.Self:
-        return True
-    return isinstance(member, type) and not issubclass(member, (*_SEQUENCES, type(None))) and member is not object
+    if member is Any or member is object:  # Any is a class in Python 3.11
+        return False
+    several = (
+        isinstance(member, type) and issubclass(member, _SEQUENCES) and not issubclass(member, str | bytes | BaseModel)
+    )
+    return member is typing_extensions.Self or (isinstance(member, type) and not several and member is not type(None))

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from eventsource.domain.annotations import name_of
 from eventsource.domain.exact import check_exact_fields
 from eventsource.errors import DefinitionError
 from eventsource.names import check_name
@@ -38,21 +39,17 @@ class Message(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:
         _check_config(cls)
-        if cls.__pydantic_fields_complete__:
+        if cls.__pydantic_generic_metadata__["parameters"]:
+            _check_generic(cls)
+        elif cls.__pydantic_fields_complete__:
             check_exact_fields(cls)
 
 
 def _take_name(cls: type[Message], name: str | None, aliases: tuple[str, ...], *, abstract: bool) -> None:
-    where = f"{cls.message_kind} {cls.__qualname__}"
+    where = f"{cls.message_kind} {name_of(cls)}"
     cls.message_abstract = abstract
     cls.message_aliases = ()
     if _is_parametrised(cls):
-        base = cls.__mro__[1]
-        if issubclass(base, Message) and not base.message_abstract:
-            raise DefinitionError(
-                f"{cls.message_kind} {base.__qualname__} is generic and has a name, so all its forms would share it: make it "
-                "abstract=True and give each form a subclass with a name of its own"
-            )
         cls.message_abstract = True
         return
     if abstract:
@@ -85,11 +82,24 @@ def _is_parametrised(cls: type[Message]) -> bool:
     return "[" in cls.__name__
 
 
+def _check_generic(cls: type[Message]) -> None:
+    if not cls.message_abstract:
+        raise DefinitionError(
+            f"{cls.message_kind} {name_of(cls)} is generic and has a name, which all its forms would share: make it "
+            "abstract=True and give each form a subclass with a name of its own"
+        )
+
+
 def _check_config(cls: type[Message]) -> None:
+    for field in cls.__pydantic_fields__:
+        if field in Message.__annotations__:
+            raise DefinitionError(
+                f"{cls.message_kind} {name_of(cls)} has a field {field!r}, a name that is taken: rename it"
+            )
     for setting, value in (("frozen", True), ("extra", "forbid")):
         if cls.model_config.get(setting) != value:
             raise DefinitionError(
-                f"message {cls.__qualname__} sets {setting}={cls.model_config.get(setting)!r}: leave it out, since every "
+                f"message {name_of(cls)} sets {setting}={cls.model_config.get(setting)!r}: leave it out, since every "
                 f"message is {'frozen' if setting == 'frozen' else 'made of its declared fields alone'}"
             )
 
@@ -122,7 +132,5 @@ class Event(Message, abstract=True):
     ) -> None:
         super().__init_subclass__(name=name, aliases=aliases, abstract=abstract)
         if not isinstance(revision, int) or isinstance(revision, bool) or revision < 1:
-            raise DefinitionError(
-                f"event {cls.__qualname__} has revision={revision!r}: give a whole number from 1 upwards"
-            )
+            raise DefinitionError(f"event {name_of(cls)} has revision={revision!r}: give a whole number from 1 upwards")
         cls.message_revision = revision

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import Field
 from typing_extensions import dataclass_transform
 
-from eventsource.domain.annotations import Scope, scope_of
+from eventsource.domain.annotations import Scope, name_of, scope_of
 from eventsource.domain.details import DetailFields
 from eventsource.errors import DefinitionError, EventSourceError
 
@@ -36,7 +36,7 @@ class Rejected(EventSourceError):
 
     def __init_subclass__(cls, *, code: str | None = None, abstract: bool = False, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        where = f"rejection {cls.__qualname__}"
+        where = f"rejection {name_of(cls)}"
         if abstract:
             if code is not None:
                 raise DefinitionError(f"{where} is abstract and never raised itself: leave out its code")
@@ -58,9 +58,7 @@ class Rejected(EventSourceError):
     def __init__(self, **fields: Any) -> None:
         cls = type(self)
         if cls._abstract:
-            raise DefinitionError(
-                f'{cls.__qualname__} has no code and cannot be raised: raise a subclass with code="…"'
-            )
+            raise DefinitionError(f'{name_of(cls)} has no code and cannot be raised: raise a subclass with code="…"')
         super().__init__()
         self.__dict__.update(cls._fields.model.model_validate(fields).__dict__)
 
@@ -89,7 +87,7 @@ class Rejected(EventSourceError):
         return rejected
 
     def __str__(self) -> str:
-        code = getattr(self, "code", type(self).__qualname__)
+        code = getattr(self, "code", name_of(type(self)))
         raw = self.__dict__.get("_raw")
         fields = (
             raw
@@ -99,7 +97,7 @@ class Rejected(EventSourceError):
         return f"{code}: {', '.join(f'{name}={value}' for name, value in fields.items())}" if fields else code
 
     def __repr__(self) -> str:
-        return f"{type(self).__qualname__}({str(self)!r})"
+        return f"{name_of(type(self))}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException's own would call the class with positional arguments, of which there are none
@@ -142,7 +140,7 @@ def _refuse_second(cls: type[Rejected], code: str) -> None:
         same_place = other.__qualname__.rpartition(".")[0] == cls.__qualname__.rpartition(".")[0]
         if same_place and other.__qualname__ != cls.__qualname__:
             raise DefinitionError(
-                f"rejections {other.__qualname__} and {cls.__qualname__} share the code {code!r}: give one of them another code"
+                f"rejections {name_of(other)} and {name_of(cls)} share the code {code!r}: give one of them another code"
             )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from eventsource.domain.annotations import name_of
+
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values are exactly the same, types and a Decimal's digits included; objects without `==` by what they hold."""
@@ -60,7 +62,7 @@ def shown(value: object, columns: int = 100) -> list[str]:
     fields = type(value).model_fields if isinstance(value, BaseModel) else {}
     if len(line) <= columns or len(fields) <= 1:
         return [line]
-    return [f"{type(value).__qualname__}(", *(f"  {name}={getattr(value, name)!r}" for name in fields), ")"]
+    return [f"{name_of(type(value))}(", *(f"  {name}={getattr(value, name)!r}" for name in fields), ")"]
 
 
 def _held(value: object) -> dict[str, Any]:

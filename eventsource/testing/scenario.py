@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected
+from eventsource.domain.annotations import name_of
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import AlreadyExists, NotFound
 from eventsource.testing.differences import NOTHING, changes, diff, same, shown
@@ -104,7 +105,7 @@ class When(Generic[A]):
     def then_rejected(self, rejection: type[Rejected] = Rejected, **details: object) -> Given[A]:
         """Asserts that the domain raised `rejection` (or a subclass), with these details; those not named may be anything."""
         __tracebackhide__ = True
-        wanted = f"{rejection.__qualname__}{f' with {_arguments(details)}' if details else ''}"
+        wanted = f"{name_of(rejection)}{f' with {_arguments(details)}' if details else ''}"
         refusal = self._refused(rejection, wanted)
         for name, expected in details.items():
             actual = getattr(refusal, name, NOTHING)
@@ -115,13 +116,13 @@ class When(Generic[A]):
     def then_not_found(self) -> Given[A]:
         """Asserts that the command met no aggregate, and does not create one."""
         __tracebackhide__ = True
-        self._refused(NotFound, NotFound.__qualname__)
+        self._refused(NotFound, name_of(NotFound))
         return Given(self._before)
 
     def then_already_exists(self) -> Given[A]:
         """Asserts that the command only creates, and met an aggregate that exists."""
         __tracebackhide__ = True
-        self._refused(AlreadyExists, AlreadyExists.__qualname__)
+        self._refused(AlreadyExists, name_of(AlreadyExists))
         return Given(self._before)
 
     def _accepted(self, expected: list[str]) -> tuple[Event, ...]:
@@ -169,7 +170,7 @@ class _Story(Generic[A]):
         for event, _ in history:
             state = self.definition.evolve(state, event)
         later = replace(self, state=state, history=history)
-        later.check_events(f"{self.definition.aggregate.__qualname__} changed it while it applied events")
+        later.check_events(f"{name_of(self.definition.aggregate)} changed it while it applied events")
         return later
 
     def copied(self) -> A | None:
@@ -180,7 +181,7 @@ class _Story(Generic[A]):
         for event, original in self.history:
             if not same(event, original):
                 raise AssertionError(
-                    f"the event {type(event).__qualname__} is not what it was, since {how}: copy what it holds, as in list(event.items)\n"
+                    f"the event {name_of(type(event))} is not what it was, since {how}: copy what it holds, as in list(event.items)\n"
                     + "\n".join(_indented(changes(dict(original), dict(event))))
                 )
 
@@ -204,7 +205,7 @@ class _Story(Generic[A]):
                 )
 
     def told(self) -> list[str]:
-        name = f"{self.definition.aggregate.__qualname__} {self.id!r}"
+        name = f"{name_of(self.definition.aggregate)} {self.id!r}"
         if not self.history:
             return [f"given no {name}"]
         return [f"given {name} at version {len(self.history)}", *_indented(_lines(event for event, _ in self.history))]
@@ -218,18 +219,18 @@ def _decide(story: _Story[A], command: Command, context: Context) -> When[A]:
         outcome = story.definition.decide(state, command, context)
     except (Rejected, NotFound, AlreadyExists) as refusal:
         outcome = refusal
-    name = story.definition.aggregate.__qualname__
+    name = name_of(story.definition.aggregate)
     if state is not None and story.state is not None and not same(vars(state), vars(story.state)):
         raise AssertionError(
-            f"{name} changed while it decided on {type(command).__qualname__}: a decision only returns events, so make the change "
+            f"{name} changed while it decided on {name_of(type(command))}: a decision only returns events, so make the change "
             "in the method that applies the event\n" + "\n".join(_indented(changes(vars(story.state), vars(state))))
         )
     if not same(command, sent):
         raise AssertionError(
-            f"{name} changed the command {type(command).__qualname__} while it decided on it: copy what it holds, as in "
+            f"{name} changed the command {name_of(type(command))} while it decided on it: copy what it holds, as in "
             "list(command.items)\n" + "\n".join(_indented(changes(dict(sent), dict(command))))
         )
-    story.check_events(f"{name} changed it while it decided on {type(command).__qualname__}")
+    story.check_events(f"{name} changed it while it decided on {name_of(type(command))}")
     return When(story, command, outcome)
 
 
@@ -247,5 +248,5 @@ def _arguments(details: Mapping[str, object]) -> str:
 
 def _called(refusal: _Refusal) -> str:
     if isinstance(refusal, Rejected):
-        return f"it was rejected with {type(refusal).__qualname__}: {refusal}"
-    return f"it met {type(refusal).__qualname__}: {refusal}"
+        return f"it was rejected with {name_of(type(refusal))}: {refusal}"
+    return f"it met {name_of(type(refusal))}: {refusal}"
