@@ -214,6 +214,10 @@ class DatabaseUnavailable(Retriable):
     """Raised when Postgres does not answer, or refuses the connection. The text says which and what to check."""
 
 
+class DatabaseRefused(EventSourceError):
+    """Raised when Postgres refuses a statement for good: a permission or a table is missing. The text says which."""
+
+
 class PositionConflict(Retriable):
     """Raised when somebody else moved a consumer's position. This one reads it anew and carries on from there."""
 
@@ -246,6 +250,10 @@ class ProjectionFailed(EventSourceError):
         self.aggregate_id = aggregate_id
         self.version = version
         self.position = position
+
+
+class ReadModelRebuilding(Retriable):
+    """Raised when a read model is being rebuilt elsewhere. Try again later: whoever waits carries on after it."""
 
 
 class ReadModelOutdated(EventSourceError):

@@ -1,41 +1,36 @@
 """Settings: environment variables with the prefix `EVENTSOURCE_`, `__` between the levels, and a `.env` file.
 
-Nothing is read at import: `Settings()` reads. Secrets are redacted in every repr, log and dump.
+Nothing is read at import: `Settings()` reads, and `load_settings()` reads and says what is wrong. Secrets are redacted in
+every repr and dump (`model_dump` and its kin); to hand settings on, hand on the object.
 """
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from eventsource.errors import SettingsError
+from eventsource.redaction import redact_url, redact_value
 
-REDACTED = "**********"
-_SECRET = re.compile(r"password|secret|jaas|token|private|credential|ssl\.key\.pem|\.key$|passphrase|oauthbearer\.config", re.I)
-
-
-def redact_url(url: str) -> str:
-    """The URL with its password replaced."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user = parts.username or ""
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return urlunsplit((parts.scheme, f"{user}:{REDACTED}@{host}{port}", parts.path, parts.query, ""))
+PREFIX: Final = "EVENTSOURCE_"
+ENV_FILE: Final = ".env"
+# Variables with our prefix that are no settings of an app: which app, and what the command line reads.
+OTHER_VARIABLES: Final = frozenset({"EVENTSOURCE_APP", "EVENTSOURCE_LOG_LEVEL"})
+_DELIMITER: Final = "__"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in redacted(self).items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.model_dump().items())})"
 
     __str__ = __repr__
 
@@ -43,18 +38,24 @@ class _Section(BaseModel):
 class KafkaSettings(_Section):
     """How to reach Kafka."""
 
-    bootstrap_servers: str = Field("127.0.0.1:9092", description="Brokers to begin with, `host:port`, comma-separated.")
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092", min_length=1, description="Brokers to begin with, `host:port`, comma-separated."
+    )
     client: dict[str, str] = Field(
         default_factory=dict,
         description="Kafka client settings, passed to librdkafka untouched: `EVENTSOURCE_KAFKA__CLIENT__SASL_PASSWORD` sets "
         "`sasl.password`.",
     )
     replication_factor: int | None = Field(
-        None, ge=1, description="Replicas of each topic that `topics apply` makes. Unset: three, or as many as there are brokers."
+        None,
+        ge=1,
+        description="Replicas of each topic that `topics apply` makes. Unset: three, or as many as there are brokers.",
     )
     request_timeout_seconds: float = Field(10.0, gt=0, description="How long to wait for the broker before giving up.")
     session_timeout_seconds: float = Field(
-        6.0, gt=0, description="How long a worker may be silent before others take its partitions (classic group protocol)."
+        6.0,
+        gt=0,
+        description="How long a worker may be silent before others take its partitions (classic group protocol).",
     )
     transaction_timeout_seconds: float = Field(
         10.0, gt=1, description="How long the broker lets a transaction of a dead worker stand before it ends it."
@@ -65,6 +66,10 @@ class KafkaSettings(_Section):
     def _dotted(cls, client: dict[str, str]) -> dict[str, str]:
         return {key.lower().replace("_", "."): value for key, value in client.items()}
 
+    @field_serializer("client")
+    def _redacted_client(self, client: dict[str, str]) -> dict[str, str]:
+        return {key: redact_value(key, value) for key, value in client.items()}
+
     def client_config(self) -> dict[str, Any]:
         """What every Kafka client is made with. Holds secrets: never log it."""
         return {"bootstrap.servers": self.bootstrap_servers, **self.client}
@@ -74,24 +79,42 @@ class PostgresSettings(_Section):
     """How to reach Postgres."""
 
     url: str = Field(
-        "postgresql://postgres@127.0.0.1:5432/postgres", description="Where read models live: a libpq URL, `postgresql://…`."
+        "postgresql://postgres@127.0.0.1:5432/postgres",
+        description="Where read models live: a libpq URL, `postgresql://…`.",
     )
     connect_timeout_seconds: float = Field(5.0, gt=0, description="How long to wait for a connection.")
     statement_timeout_seconds: float = Field(60.0, gt=0, description="How long one statement of a consumer may take.")
 
     @field_validator("url")
     @classmethod
-    def _scheme(cls, url: str) -> str:
+    def _readable(cls, url: str) -> str:
         scheme, separator, rest = url.partition("://")
         if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
             raise ValueError("a libpq URL is wanted: postgresql://user:password@host:5432/database")
+        # libpq's own message quotes the URL, password included.
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            conninfo_to_dict(f"postgresql://{rest}")
+        except ProgrammingError:
+            raise ValueError(
+                "libpq cannot read that URL: write postgresql://user:password@host:5432/database, with every reserved "
+                "character of user and password percent-encoded (@ as %40, : as %3A, / as %2F)"
+            ) from None
         return f"postgresql://{rest}"
+
+    @field_serializer("url")
+    def _redacted_url(self, url: str) -> str:
+        return redact_url(url)
 
 
 class ClientSettings(_Section):
     """The command client."""
 
-    max_in_flight: int = Field(10_000, ge=1, description="Requests without an answer yet, at most; more wait or are told.")
+    max_in_flight: int = Field(
+        10_000, ge=1, description="Requests without an answer yet, at most; more wait or are told."
+    )
     timeout_seconds: float = Field(30.0, gt=0, description="How long `send` waits for an answer unless told otherwise.")
 
 
@@ -101,10 +124,12 @@ class WorkerSettings(_Section):
     batch_size: int = Field(2_000, ge=1, description="Commands handled in one transaction, at most.")
     projection_batch_size: int = Field(5_000, ge=1, description="Events folded into one Postgres transaction, at most.")
     deduplication_window_hours: float = Field(
-        24.0, gt=0, description="How long a command id is remembered, unless the aggregate says `forever`."
+        24.0,
+        gt=0,
+        description="How long a command id is remembered, unless the app remembers those of an aggregate forever.",
     )
     max_event_bytes: int = Field(900_000, ge=1_000, description="The largest record that a worker writes, in bytes.")
-    health_host: str = Field("127.0.0.1", description="Where `/live` and `/ready` are served.")
+    health_host: str = Field("127.0.0.1", min_length=1, description="Where `/live` and `/ready` are served.")
     health_port: int = Field(8086, ge=0, le=65_535, description="The port of `/live` and `/ready`; 0 takes a free one.")
     drain_seconds: float = Field(20.0, gt=0, description="How long a worker may take to finish its batches on SIGTERM.")
 
@@ -113,50 +138,123 @@ class Settings(BaseSettings):
     """All settings. `Settings()` reads the environment and `.env`; `load_settings` adds an error that says what to do."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EVENTSOURCE_",
-        env_nested_delimiter="__",
-        env_file=".env",
+        env_prefix=PREFIX,
+        env_nested_delimiter=_DELIMITER,
+        env_file=ENV_FILE,
         env_file_encoding="utf-8",
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
     )
 
-    namespace: str = Field("", description="Goes before the app's name in every topic, group, transactional id and database schema.")
+    namespace: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9]*(-[a-z0-9]+)*)?$",
+        description="Goes before the app's name in every topic, group, transactional id and database schema.",
+    )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     postgres: PostgresSettings = Field(default_factory=PostgresSettings)
     client: ClientSettings = Field(default_factory=ClientSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
 
     def __repr__(self) -> str:
-        return f"Settings({', '.join(f'{name}={value!r}' for name, value in redacted(self).items())})"
+        return f"Settings({', '.join(f'{name}={getattr(self, name)!r}' for name in type(self).model_fields)})"
 
     __str__ = __repr__
 
 
 def redacted(settings: BaseModel) -> dict[str, Any]:
     """The settings as plain values with every secret replaced: what may be shown."""
-    shown: dict[str, Any] = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, BaseModel):
-            shown[name] = redacted(value)
-        elif isinstance(value, Mapping):
-            shown[name] = {key: REDACTED if _SECRET.search(str(key)) else item for key, item in value.items()}
-        elif isinstance(value, str) and "://" in value:
-            shown[name] = redact_url(value)
-        else:
-            shown[name] = value
-    return shown
+    return settings.model_dump()
 
 
 def load_settings(env_file: Path | None = None) -> Settings:
-    """Reads the settings. Raises `SettingsError` naming each variable that is wrong, never its value."""
-    try:
-        return Settings(_env_file=env_file) if env_file is not None else Settings()
-    except ValidationError as error:
-        problems = "; ".join(
-            f"EVENTSOURCE_{'__'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors()
-        )
-        raise SettingsError(f"settings are wrong: {problems}; correct them in the environment or in .env") from None
+    """Reads the settings from the environment and from `env_file` (`.env` in the current folder unless given).
 
+    Raises `SettingsError` naming each variable that is wrong or unknown, never its value.
+    """
+    path = env_file if env_file is not None else Path(ENV_FILE)
+    if env_file is not None and not env_file.exists():
+        raise SettingsError(f"{env_file} is not there: give the path of a file with settings, or none")
+    try:
+        sources = variable_sources(path)
+        settings = Settings(_env_file=path)
+    except ValidationError as error:
+        problems = [_problem(problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]
+    except UnreadableSetting as error:
+        # Its message names the field; its cause quotes the text, which may hold a secret.
+        problems = [
+            f"{PREFIX}{_quoted(str(error)).upper()} is not valid JSON: set its parts one by one, as docs/settings.md lists them"
+        ]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path} cannot be read ({_reason(error)}): make it a readable file in UTF-8, or move it away"
+        ) from None
+    else:
+        problems = [_unknown(variable) for variable in sources if not _is_known(variable)]
+        if not problems:
+            return settings
+    raise SettingsError(f"settings are wrong: {'; '.join(problems)}; correct them in the environment or in {path}")
+
+
+def variable_sources(env_file: Path = Path(ENV_FILE)) -> dict[str, str]:
+    """The names, in upper case, of the variables with our prefix that are set, and where: `environment` or the file's name.
+
+    The environment goes before the file. Raises `OSError` or `UnicodeDecodeError` where the file cannot be read.
+    """
+    from dotenv import dotenv_values
+
+    in_file = dotenv_values(env_file, encoding="utf-8", interpolate=False) if env_file.exists() else {}
+    found = {name.upper(): str(env_file) for name in in_file}
+    found.update({name.upper(): "environment" for name in os.environ})
+    return {name: source for name, source in sorted(found.items()) if name.startswith(PREFIX)}
+
+
+def variable_name(location: tuple[str | int, ...]) -> str:
+    """The environment variable of a setting: `("kafka", "client", "sasl.password")` is `EVENTSOURCE_KAFKA__CLIENT__SASL_PASSWORD`."""
+    return PREFIX + _DELIMITER.join(str(part).replace(".", "_") for part in location).upper()
+
+
+def setting_variables(
+    model: type[BaseModel] = Settings, location: tuple[str, ...] = ()
+) -> Mapping[str, tuple[str, ...]]:
+    """Every setting there is: its variable's name, and where it stands in `Settings`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, field in model.model_fields.items():
+        here = (*location, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found.update(setting_variables(field.annotation, here))
+        else:
+            found[variable_name(here)] = here
+    return found
+
+
+def _is_known(variable: str) -> bool:
+    # What follows a section is checked by the section itself: it forbids what it does not know.
+    return (
+        variable in OTHER_VARIABLES
+        or variable.removeprefix(PREFIX).split(_DELIMITER)[0].lower() in Settings.model_fields
+    )
+
+
+def _problem(location: tuple[str | int, ...], kind: str, message: str) -> str:
+    variable = variable_name(location)
+    if kind == "extra_forbidden":
+        return _unknown(variable)
+    if kind == "string_pattern_mismatch":
+        message = "use lower-case letters, digits and single hyphens, beginning with a letter"
+    return f"{variable}: {message.removeprefix('Value error, ')}"
+
+
+def _unknown(variable: str) -> str:
+    close = get_close_matches(variable, setting_variables(), n=1, cutoff=0.7)
+    return f"{variable} is not a setting{f' (did you mean {close[0]}?)' if close else ''}"
+
+
+def _quoted(text: str) -> str:
+    parts = text.split('"')
+    return parts[1] if len(parts) > 2 else ""
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "it is not UTF-8"

@@ -1,0 +1,1 @@
+"""The command `eventsource`. It alone configures logging; the library never does."""

@@ -1,0 +1,124 @@
+"""Reading events for people: following topics, and the history of one aggregate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from eventsource.app import App
+from eventsource.errors import BrokerUnavailable, EventSourceError, ForkDetected, NotFound, TopicMissing
+from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.log.events import EventDecoder, SequenceCheck
+from eventsource.log.partitioner import aggregate_key, partition_for
+from eventsource.log.reader import LogReader
+from eventsource.log.record import Record
+from eventsource.log.recorded import Recorded
+from eventsource.schemas import KafkaSchemaStore
+from eventsource.settings import Settings
+
+_BATCH: Final = 1_000
+_WAIT_SECONDS: Final = 0.5
+
+
+def follow(
+    app: App, settings: Settings, aggregates: Sequence[str], *, from_beginning: bool, follow: bool
+) -> Iterator[tuple[Record, Recorded | EventSourceError]]:
+    """The committed events of some aggregates: each record with its event, or with the reason why it cannot be read.
+
+    Without `follow` it ends where the log ended when it began. Raises `BrokerUnavailable` and `TopicMissing`.
+    """
+    names = app.names(settings.namespace)
+    decoders = {names.events(name): EventDecoder(app.aggregates[name], _schemas(app, settings)) for name in aggregates}
+    admin = _admin(settings)
+    partitions = _partitions(admin, list(decoders))
+    # Up to the first open transaction: what stands behind it cannot be read yet, nor waited for.
+    ends = admin.end_offsets(partitions, committed_only=True)
+    starts = admin.first_offsets(partitions) if from_beginning else ends
+    with LogReader(settings.kafka.client_config()) as reader:
+        reader.assign(starts)
+        while follow or _behind(reader, starts, ends):
+            for record in reader.read(_BATCH, _WAIT_SECONDS):
+                if follow or record.offset < ends[record.topic, record.partition]:
+                    yield record, _decoded(decoders[record.topic], record)
+
+
+def history(
+    app: App, settings: Settings, aggregate: str, aggregate_id: str
+) -> tuple[list[Recorded], ForkDetected | None]:
+    """All committed events of one aggregate, in the order of the log, and the first gap or repeat among their versions.
+
+    Reads its partition from the start. Raises `NotFound` when it has no event, `TopicMissing`, `BrokerUnavailable`, and
+    `DecodeError` when one of its events cannot be read.
+    """
+    topic = app.names(settings.namespace).events(aggregate)
+    admin = _admin(settings)
+    partitions = _partitions(admin, [topic])
+    key = aggregate_key(aggregate_id)
+    place = (topic, partition_for(key, len(partitions)))
+    start, end = admin.first_offsets([place])[place], admin.end_offsets([place], committed_only=True)[place]
+    decoder = EventDecoder(app.aggregates[aggregate], _schemas(app, settings))
+    check = SequenceCheck(complete=True)
+    events: list[Recorded] = []
+    problem: ForkDetected | None = None
+    with LogReader(settings.kafka.client_config()) as reader:
+        reader.assign({place: start})
+        for record in _up_to(reader, place, start, end, settings.kafka.request_timeout_seconds):
+            if record.key == key:
+                recorded = decoder.decode(record)
+                events.append(recorded)
+                problem = problem if problem is not None else _problem(check, recorded)
+    if not events:
+        raise NotFound(aggregate, aggregate_id)
+    return events, problem
+
+
+def _up_to(
+    reader: LogReader, place: TopicAndPartition, start: int, end: int, patience_seconds: float
+) -> Iterator[Record]:
+    while _behind(reader, {place: start}, {place: end}):
+        records = reader.read(_BATCH, patience_seconds)
+        if not records and _behind(reader, {place: start}, {place: end}):
+            raise BrokerUnavailable(
+                f"{place[0]}[{place[1]}] sends nothing for {patience_seconds:g} s: check the broker's log"
+            )
+        for record in records:
+            if record.offset < end:
+                yield record
+
+
+def _behind(reader: LogReader, starts: dict[TopicAndPartition, int], ends: dict[TopicAndPartition, int]) -> bool:
+    # A position is negative until the first record arrives.
+    return any(max(reader.position(*place), starts[place]) < end for place, end in ends.items())
+
+
+def _partitions(admin: LogAdmin, topics: list[str]) -> list[TopicAndPartition]:
+    counts = admin.partition_counts(topics)
+    missing = [topic for topic in topics if topic not in counts]
+    if missing:
+        raise TopicMissing(
+            f"topics are missing: {', '.join(missing)}: make them with `eventsource topics apply MODULE:APP`"
+        )
+    return [(topic, number) for topic, count in counts.items() for number in range(count)]
+
+
+def _decoded(decoder: EventDecoder, record: Record) -> Recorded | EventSourceError:
+    try:
+        return decoder.decode(record)
+    except EventSourceError as error:
+        return error
+
+
+def _problem(check: SequenceCheck, recorded: Recorded) -> ForkDetected | None:
+    try:
+        check.check(recorded)
+    except ForkDetected as error:
+        return error
+    return None
+
+
+def _schemas(app: App, settings: Settings) -> KafkaSchemaStore:
+    return KafkaSchemaStore(app.names(settings.namespace).schemas, settings.kafka.client_config())
+
+
+def _admin(settings: Settings) -> LogAdmin:
+    return LogAdmin(settings.kafka.client_config(), request_timeout_seconds=settings.kafka.request_timeout_seconds)

@@ -1,0 +1,163 @@
+"""`eventsource events tail|show`: looking into the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eventsource.app import App
+from eventsource.cli.options import AppOption, Json, find_app
+from eventsource.cli.output import note, print_json, print_table, printable
+from eventsource.errors import EventSourceError, SettingsError
+from eventsource.settings import load_settings
+
+if TYPE_CHECKING:
+    from eventsource.log.record import Record
+    from eventsource.log.recorded import Recorded
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the commands."""
+    group = typer.Typer(help="The events in the log.", rich_markup_mode=None)
+    group.command("tail")(tail)
+    group.command("show")(show)
+    root.add_typer(group, name="events")
+
+
+def tail(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODULE:APP] [AGGREGATE]", help="The app, and one of its aggregates; all of them unless given."
+        ),
+    ] = None,
+    app: AppOption = None,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Begin with the oldest event, not with the next.")
+    ] = False,
+    follow_: Annotated[
+        bool,
+        typer.Option("--follow/--no-follow", help="Go on with what is recorded later, or end where the log ends now."),
+    ] = True,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many events.")] = None,
+    json: Json = False,
+) -> None:
+    """Prints events as they are recorded. The order holds within each aggregate; across them it is that of arrival."""
+    from eventsource.cli.event_reading import follow
+
+    reference, aggregate = _split(what or [], app)
+    found = find_app(reference)
+    aggregates = [_known(found, aggregate)] if aggregate is not None else list(found.aggregates)
+    read = follow(found, load_settings(), aggregates, from_beginning=from_beginning, follow=follow_)
+    for record, decoded in islice(read, limit):
+        _print_tail(record, decoded, json=json)
+
+
+def show(
+    aggregate: Annotated[str, typer.Argument(metavar="AGGREGATE", help="The aggregate's name, such as account.")],
+    aggregate_id: Annotated[str, typer.Argument(metavar="ID", help="The aggregate's id.")],
+    app: AppOption = None,
+    json: Json = False,
+) -> None:
+    """Prints all events of one aggregate in order, and checks that no version is missing or there twice.
+
+    Reads only the partition that holds the aggregate. Exits with 4 when there is no such aggregate, with 5 when its history
+    has a gap or a repeat.
+    """
+    from eventsource.cli.event_reading import history
+
+    found = find_app(app)
+    began = time.monotonic()
+    events, problem = history(found, load_settings(), _known(found, aggregate), aggregate_id)
+    if json:
+        print_json(
+            {
+                "aggregate": aggregate,
+                "id": aggregate_id,
+                "version": events[-1].version,
+                "events": [as_json(e) for e in events],
+            }
+        )
+    else:
+        print_table(
+            ("version", "time", "event", "fields", "actor", "command"),
+            (
+                (e.version, _time(e), _type(e), _fields(e), e.actor, f"{e.command_id} {e.index}/{e.count}")
+                for e in events
+            ),
+            title=printable(f"{aggregate} {aggregate_id}"),
+        )
+        note(f"{len(events)} events in partition {events[0].partition}, read in {time.monotonic() - began:.1f} s")
+    if problem is not None:
+        raise problem
+
+
+def as_json(recorded: Recorded) -> dict[str, Any]:
+    """An event as the `--json` options print it."""
+    return {
+        "aggregate": recorded.aggregate,
+        "id": recorded.id,
+        "version": recorded.version,
+        "type": _type(recorded),
+        "data": recorded.event.model_dump(mode="json", warnings=False),
+        "time": recorded.time.isoformat(),
+        "actor": recorded.actor,
+        "metadata": dict(recorded.metadata),
+        "command_id": recorded.command_id,
+        "correlation_id": recorded.correlation_id,
+        "index": recorded.index,
+        "count": recorded.count,
+        "partition": recorded.partition,
+        "offset": recorded.offset,
+    }
+
+
+def _split(words: list[str], app: str | None) -> tuple[str | None, str | None]:
+    """MODULE:APP is told by its colon: the names of aggregates have none."""
+    references = [word for word in words if ":" in word] + ([app] if app is not None else [])
+    aggregates = [word for word in words if ":" not in word]
+    if len(references) > 1 or len(aggregates) > 1:
+        raise SettingsError(
+            "events tail takes one app and one aggregate: write `eventsource events tail MODULE:APP AGGREGATE`"
+        )
+    return next(iter(references), None), next(iter(aggregates), None)
+
+
+def _known(app: App, aggregate: str) -> str:
+    if aggregate not in app.aggregates:
+        raise SettingsError(
+            f"app {app.name!r} has no aggregate {aggregate!r}: choose among {', '.join(sorted(app.aggregates))}"
+        )
+    return aggregate
+
+
+def _print_tail(record: Record, decoded: Recorded | EventSourceError, *, json: bool) -> None:
+    where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    if isinstance(decoded, EventSourceError):
+        print_json({**where, "error": str(decoded)}, indent=None) if json else note(f"error: {printable(decoded)}")
+    elif json:
+        print_json({"topic": record.topic, **as_json(decoded)}, indent=None)
+    else:
+        name = printable(f"{decoded.aggregate} {decoded.id}")
+        print(f"{_time(decoded)}  {name}  v{decoded.version}  {_type(decoded)}  {_fields(decoded)}", flush=True)
+
+
+def _type(recorded: Recorded) -> str:
+    return type(recorded.event).message_name
+
+
+def _time(recorded: Recorded) -> str:
+    return recorded.time.isoformat(sep=" ", timespec="milliseconds")
+
+
+def _fields(recorded: Recorded) -> str:
+    return printable(" ".join(_pairs(recorded)))
+
+
+def _pairs(recorded: Recorded) -> Iterator[str]:
+    for name, value in recorded.event.model_dump(mode="json", warnings=False).items():
+        yield f"{name}={value}"

@@ -1,0 +1,55 @@
+"""The exit codes of every `eventsource` command: a script can trust them.
+
+| code | meaning | what a script may do |
+|---|---|---|
+| 0 | done; a worker drained in order | go on |
+| 1 | something unexpected failed | look at it: `--debug` shows the traceback |
+| 2 | wrong usage, input, setting or definition | correct it; trying again changes nothing |
+| 3 | a server is unavailable, or an answer did not come in time | try again later |
+| 4 | topics, database, read model or aggregate are not there, or not as demanded | mend first: the message says how |
+| 5 | the log or its offsets are in danger | stop writing and inspect: nothing may be retried blindly |
+| 130 | interrupted by Ctrl-C | |
+| 141 | the reader of the output went away | |
+| 143 | ended by a second SIGTERM before the drain was done | |
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eventsource import errors
+
+OK: Final = 0
+UNEXPECTED: Final = 1
+USAGE: Final = 2
+UNAVAILABLE: Final = 3
+NOT_AS_DEMANDED: Final = 4
+DANGER: Final = 5
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+TERMINATED: Final = 143
+
+# The first class that fits decides, so special ones stand before their bases.
+_KINDS: Final[tuple[tuple[type[BaseException], int], ...]] = (
+    (errors.ForkDetected, DANGER),
+    (errors.OffsetLost, DANGER),
+    (errors.FingerprintConflict, DANGER),
+    (errors.DefinitionError, USAGE),
+    (errors.SettingsError, USAGE),
+    (errors.EncodeError, USAGE),
+    (errors.TopicMissing, NOT_AS_DEMANDED),
+    (errors.TopicMismatch, NOT_AS_DEMANDED),
+    (errors.DatabaseRefused, NOT_AS_DEMANDED),
+    (errors.ReadModelOutdated, NOT_AS_DEMANDED),
+    (errors.SequenceParked, NOT_AS_DEMANDED),
+    (errors.NotFound, NOT_AS_DEMANDED),
+    (errors.Retriable, UNAVAILABLE),
+)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code that an error ends a command with."""
+    for kind, code in _KINDS:
+        if isinstance(error, kind):
+            return code
+    return UNEXPECTED

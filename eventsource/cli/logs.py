@@ -1,0 +1,79 @@
+"""Logging of the command line: to stderr, for people on a terminal and as JSON lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import IO, Any, Final
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from eventsource.redaction import REDACTED, is_secret_name, redact_text
+
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+_OURS: Final = ("eventsource", "projections", "sagas")
+
+
+def configure_logging(stream: IO[str], *, level: str, debug: bool) -> None:
+    """Sends structlog and the standard library's logging to `stream`. Tracebacks are shown with `debug` alone."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _show_traceback if debug else _name_error,
+        _redact,
+    ]
+    terminal = stream.isatty()
+    renderer = (
+        structlog.dev.ConsoleRenderer(colors=True) if terminal else structlog.processors.JSONRenderer(default=str)
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    # Other libraries' debug level is about other things than the reader's.
+    root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level.upper())
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _name_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """In the place of a traceback, the error's class and text."""
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event.setdefault("error", f"{type(error).__name__}: {error}")
+    return event
+
+
+def _show_traceback(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    return structlog.processors.format_exc_info(logger, method, event)
+
+
+def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The last line of defence: nobody should log a secret, and if somebody does, it is not written."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = REDACTED if is_secret_name(name) else redact_text(value)
+    return event

@@ -1,0 +1,104 @@
+"""`eventsource run`: a worker process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
+
+import structlog
+import typer
+
+from eventsource.cli.options import Reference, find_app
+from eventsource.cli.output import print_json
+from eventsource.settings import load_settings
+
+_log = structlog.get_logger("eventsource.worker")
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the command."""
+    root.command("run")(run)
+
+
+def run(
+    reference: Reference = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="WHAT",
+            help="commands, projections, sagas, reactors, or a name of an aggregate or consumer; repeatable. All unless given.",
+        ),
+    ] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option("--health-port", min=0, max=65_535, help="Port of /live and /ready; 0 takes a free one."),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one line of JSON on stdout when all is ready, with the address of the health pages."
+        ),
+    ] = False,
+    until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
+) -> None:
+    """Handles commands and runs consumers, until Ctrl-C or SIGTERM; what was begun is finished first."""
+    from eventsource.health import HealthServer
+    from eventsource.worker import Worker
+
+    app, settings = find_app(reference), load_settings()
+    worker = Worker(app, settings, only=only or ())
+    port = settings.worker.health_port if health_port is None else health_port
+    with HealthServer(settings.worker.health_host, port, worker) as health, stopped_by_signals(worker.stop):
+        _log.info("worker_starts", app=app.name, runners=sorted(worker.statuses()), health=health.url)
+        if until_stdin_closes:
+            when_stdin_closes(worker.stop)
+        ready = {
+            "event": "ready",
+            "app": app.name,
+            "runners": sorted(worker.statuses()),
+            "health_url": health.url,
+            "pid": os.getpid(),
+        }
+        worker.run(on_ready=lambda: print_json(ready, indent=None) if json else None)
+
+
+@contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM calls `stop`, which must be safe in a signal handler; a second one ends the process at once."""
+    received: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            os.write(2, b"stopped at once: what was not committed is done again by the next owner\n")
+            os._exit(128 + number)
+        os.write(2, b"stopping: finishing what was begun (again to stop at once)\n")
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def when_stdin_closes(stop: Callable[[], None]) -> None:
+    """Calls `stop` when standard input ends: a parent process that dies takes its worker along."""
+
+    def wait() -> None:
+        try:
+            while os.read(0, 1024):
+                pass
+        except OSError as error:
+            _log.warning("stdin_unreadable", error=str(error))
+        _log.info("stdin_closed")
+        stop()
+
+    threading.Thread(target=wait, name="stdin", daemon=True).start()

@@ -1,0 +1,109 @@
+"""A worker process: the command workers and consumers of an app that it was told to run, under one supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from eventsource.app import App
+from eventsource.clock import Clock, SystemClock
+from eventsource.commands.worker import CommandWorker
+from eventsource.consuming.database import connect
+from eventsource.consuming.definition import ConsumerContext, Runner
+from eventsource.errors import SettingsError
+from eventsource.log.topics import check_topics
+from eventsource.schemas import KafkaSchemaStore, SchemaStore
+from eventsource.settings import Settings
+from eventsource.supervisor import RunnerFactory, RunnerStatus, Supervisor
+
+COMMANDS: Final = "commands"
+_KIND_PLURALS: Final = {"projection": "projections", "saga": "sagas", "reactor": "reactors"}
+_KINDS_IN_POSTGRES: Final = frozenset({"projection", "saga"})
+
+
+class Worker:
+    """Runs an app's commands and consumers until it is stopped.
+
+    `only` chooses: `commands`, `projections`, `sagas`, `reactors`, or names of aggregates and consumers; nothing chosen means
+    all. Raises `SettingsError` when a choice fits nothing, `DefinitionError` when a consumer does not fit the app.
+    """
+
+    def __init__(self, app: App, settings: Settings, *, only: Iterable[str] = (), clock: Clock | None = None) -> None:
+        self._app = app
+        self._settings = settings
+        chosen = choose(app, only)
+        consumers = [app.consumers[name] for kind, name in chosen if kind != COMMANDS]
+        for consumer in consumers:
+            consumer.check(app)
+        self._needs_database = any(consumer.consumer_kind in _KINDS_IN_POSTGRES for consumer in consumers)
+        clock = clock if clock is not None else SystemClock()
+        self._schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, settings.kafka.client_config())
+        self._supervisor = Supervisor(
+            _factories(app, settings, self._schemas, clock, chosen),
+            drain_seconds=settings.worker.drain_seconds,
+            clock=clock,
+        )
+
+    def run(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Checks the topics and the database, then works; returns after an orderly drain. `on_ready` is called when all is ready.
+
+        Raises `TopicMissing`, `TopicMismatch`, `BrokerUnavailable` or `DatabaseUnavailable` before anything is begun, and
+        later the first error that does not pass, once everything else is drained.
+        """
+        check_topics(self._app, self._settings)
+        if self._needs_database:
+            # A consumer would try again for ever; at the start a wrong address is better told at once.
+            connect(self._settings.postgres, "eventsource worker").close()
+        self._supervisor.run(on_ready)
+
+    def stop(self) -> None:
+        """Begins an orderly drain; may be called from any thread and from a signal handler."""
+        self._supervisor.stop()
+
+    def ready(self) -> bool:
+        """Whether every runner has its partitions and reads them."""
+        return self._supervisor.ready()
+
+    def alive(self) -> bool:
+        """Whether the supervising loop turns."""
+        return self._supervisor.alive()
+
+    def statuses(self) -> dict[str, RunnerStatus]:
+        """What each runner is doing, by names such as `commands/account` and `projection/balances`."""
+        return self._supervisor.statuses()
+
+
+def choose(app: App, only: Iterable[str]) -> list[tuple[str, str]]:
+    """What of an app is to be run, as pairs of kind and name. Raises `SettingsError` naming a choice that fits nothing."""
+    everything = [(COMMANDS, name) for name in app.aggregates]
+    everything += [(consumer.consumer_kind, name) for name, consumer in app.consumers.items()]
+    wanted = list(only)
+    for word in wanted:
+        if not any(_fits(word, kind, name) for kind, name in everything):
+            raise SettingsError(
+                f"--only {word}: app {app.name!r} has no such thing: choose among {', '.join(_choices(everything))}"
+            )
+    return [item for item in everything if not wanted or any(_fits(word, *item) for word in wanted)]
+
+
+def _fits(word: str, kind: str, name: str) -> bool:
+    return word in (name, _KIND_PLURALS.get(kind, kind), f"{kind}/{name}")
+
+
+def _choices(everything: Iterable[tuple[str, str]]) -> list[str]:
+    found = dict.fromkeys(_KIND_PLURALS.get(kind, kind) for kind, _ in everything)
+    return [*found, *dict.fromkeys(name for _, name in everything)]
+
+
+def _factories(
+    app: App, settings: Settings, schemas: SchemaStore, clock: Clock, chosen: Iterable[tuple[str, str]]
+) -> Mapping[str, RunnerFactory]:
+    context = ConsumerContext(app=app, settings=settings, schemas=schemas, clock=clock)
+
+    def commands_of(name: str) -> Callable[[], Runner]:
+        return lambda: CommandWorker(app.aggregates[name], context)
+
+    def consumer(name: str) -> Callable[[], Runner]:
+        return lambda: app.consumers[name].runner(context)
+
+    return {f"{kind}/{name}": commands_of(name) if kind == COMMANDS else consumer(name) for kind, name in chosen}
