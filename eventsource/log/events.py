@@ -77,15 +77,18 @@ class SequenceCheck:
 
     def check(self, recorded: Recorded) -> None:
         """Raises `ForkDetected` if the event does not follow the one before it."""
-        last = self._versions.get(recorded.id, 0 if self._complete else None)
-        if last is not None and recorded.version != last + 1:
+        self.check_version(recorded.aggregate, recorded.id, recorded.version, recorded.partition, recorded.offset)
+
+    def check_version(self, aggregate: str, aggregate_id: str, version: int, partition: int, offset: int) -> None:
+        """The same for an event that was not decoded."""
+        last = self._versions.get(aggregate_id, 0 if self._complete else None)
+        if last is not None and version != last + 1:
             raise ForkDetected(
-                f"{recorded.aggregate} {recorded.id!r}: version {recorded.version} follows version {last} at "
-                f"partition {recorded.partition}, offset {recorded.offset}: the log has a "
-                f"{'gap' if recorded.version > last else 'repeat'}; "
-                f"stop writing to it and inspect it with `eventsource events show {recorded.aggregate} {recorded.id}`"
+                f"{aggregate} {aggregate_id!r}: version {version} follows version {last} at "
+                f"partition {partition}, offset {offset}: the log has a {'gap' if version > last else 'repeat'}; "
+                f"stop writing to it and inspect it with `eventsource events show {aggregate} {aggregate_id}`"
             )
-        self._versions[recorded.id] = recorded.version
+        self._versions[aggregate_id] = version
 
     def check_all(self, events: Iterable[Recorded]) -> None:
         """Checks several events in order."""
