@@ -144,7 +144,7 @@ class _Walk:
                 "its name is not ASCII letters, digits and underscores", "rename it, with alias= for the old name"
             )
         shape = self._annotation(info.annotation, tuple(info.metadata), place, frozenset())
-        return FieldShape(name, shape, info, _aliases(info.json_schema_extra))
+        return FieldShape(name, _default_first(shape, info.default), info, _aliases(info.json_schema_extra))
 
     # --- annotations ----------------------------------------------------------------------------------------------
 
@@ -296,6 +296,13 @@ class _Walk:
         for item, place in self._arrays:
             if _takes_no_byte(item):
                 raise place.refuse("its items hold nothing", "hold their count in an int, or give them a field")
+
+
+def _default_first(shape: Shape, default: object) -> Shape:
+    """Avro reads a field's default as the first member of its union."""
+    if not isinstance(shape, UnionShape):
+        return shape
+    return UnionShape(tuple(sorted(shape.members, key=lambda member: member.python_type is not type(default))))
 
 
 def _complete_fields(model: type[pydantic.BaseModel]) -> dict[str, FieldInfo]:

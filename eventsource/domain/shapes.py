@@ -19,19 +19,22 @@ from pydantic.fields import FieldInfo
 
 
 class Kind(Enum):
-    """The scalars that travel exactly: the label, the Python type and the Avro branch of each."""
+    """The scalars that travel exactly: the label, the Python type and the branch of each.
+
+    Avro's int and long are one branch here: a reader sees a Python int either way.
+    """
 
     NULL = ("None", type(None), "null")
     BOOLEAN = ("bool", bool, "boolean")
-    INTEGER = ("int", int, "long")
+    INTEGER = ("int", int, "integer")
     FLOAT = ("float", float, "double")
     STRING = ("str", str, "string")
     BYTES = ("bytes", bytes, "bytes")
-    DATE = ("date", date, "int")
+    DATE = ("date", date, "integer")
     TIME = ("time", time, "string")
     DATETIME = ("datetime", datetime, "string")
-    NAIVE_DATETIME = ("NaiveDatetime", datetime, "long")
-    DURATION = ("timedelta", timedelta, "long")
+    NAIVE_DATETIME = ("NaiveDatetime", datetime, "integer")
+    DURATION = ("timedelta", timedelta, "integer")
     UUID = ("UUID", UUID, "string")
 
     def __init__(self, label: str, python_type: type, branch: str) -> None:

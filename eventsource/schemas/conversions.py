@@ -1,0 +1,164 @@
+"""Exact conversions between Python values and Avro's plain ones: each raises rather than lose anything."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Context, Decimal, Inexact, InvalidOperation, Rounded
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+from eventsource.errors import DecodeError, EncodeError
+
+LONG_MIN: Final = -(1 << 63)
+LONG_MAX: Final = (1 << 63) - 1
+
+_UNIX_DAY: Final = date(1970, 1, 1).toordinal()
+_UNIX_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # local-timestamp-micros is naive by definition
+_DAY_SECONDS: Final = 86_400
+
+_isoformat = datetime.isoformat
+_time_isoformat = time.isoformat
+_SIGNS: Final = ("+", "-")
+
+
+def wrong(value: object, wanted: str) -> NoReturn:
+    """Says what was needed and what came, by type alone: values do not belong in errors."""
+    raise EncodeError(f"{wanted} is needed, not {type(value).__name__}")
+
+
+def wrong_integer(value: object) -> NoReturn:
+    if type(value) is int:
+        raise EncodeError(
+            "the int does not fit into 64 bits: hold larger numbers in a str, or a Decimal without places"
+        )
+    wrong(value, "int")
+
+
+def exact_float(value: Any) -> float:
+    """An int where a float is declared, such as a default of 0."""
+    if type(value) is int and float(value) == value:
+        return float(value)
+    wrong(value, "float")
+
+
+def read_float(value: int) -> float:
+    """An int written when the field was an int. Beyond 2**53 a float would silently be another number."""
+    if float(value) != value:
+        raise DecodeError("the int that was written is no exact float: declare the field int | float")
+    return float(value)
+
+
+def date_to_days(value: date) -> int:
+    if isinstance(value, datetime):
+        wrong(value, "date")
+    return value.toordinal() - _UNIX_DAY
+
+
+def date_from_days(days: int) -> date:
+    return date.fromordinal(days + _UNIX_DAY)
+
+
+def datetime_to_iso(value: datetime) -> str:
+    text = _isoformat(value)
+    # An offset's sign stands sixth from the end, unless the offset has seconds.
+    if text[-6] not in _SIGNS and (value.fold or value.tzinfo is not None):
+        _check_time_zone(value)
+    return text
+
+
+def time_to_iso(value: time) -> str:
+    text = _time_isoformat(value)
+    if value.fold or value.tzinfo is not None:
+        _check_time_zone(value)
+    return text
+
+
+def _check_time_zone(value: datetime | time) -> None:
+    if value.utcoffset() is None and value.tzinfo is not None:
+        raise EncodeError(
+            f"a {type(value).__name__} whose time zone gives no UTC offset would come back naive: give it a fixed offset"
+        )
+    if value.utcoffset() is None and value.fold:
+        raise EncodeError(
+            f"a naive {type(value).__name__} with fold=1 would come back without it: give it a UTC offset"
+        )
+
+
+datetime_from_iso = datetime.fromisoformat
+time_from_iso = time.fromisoformat
+
+
+def naive_datetime_to_micros(value: datetime) -> int:
+    if value.tzinfo is not None or value.fold:
+        raise EncodeError("a naive datetime without fold is needed: convert it, or declare the field datetime")
+    return duration_to_micros(value - _UNIX_EPOCH)
+
+
+def naive_datetime_from_micros(micros: int) -> datetime:
+    return _UNIX_EPOCH + timedelta(microseconds=micros)
+
+
+def duration_to_micros(value: timedelta) -> int:
+    micros = (value.days * _DAY_SECONDS + value.seconds) * 1_000_000 + value.microseconds
+    if not LONG_MIN <= micros <= LONG_MAX:
+        raise EncodeError("the timedelta does not fit into 64 bits of microseconds: hold it as an int of seconds")
+    return micros
+
+
+def duration_from_micros(micros: int) -> timedelta:
+    return timedelta(microseconds=micros)
+
+
+def uuid_to_str(value: UUID) -> str:
+    if not isinstance(value, UUID):
+        wrong(value, "UUID")
+    return str(value)
+
+
+uuid_from_str = UUID
+
+
+@functools.cache
+def decimal_to_bytes(precision: int, scale: int) -> Callable[[Decimal], bytes]:
+    """The big-endian two's complement of the unscaled value, as few bytes as hold it.
+
+    The number is kept exactly; how it was written (5 or 5.00) and the sign of a zero are not.
+    """
+    # A context of its own: the caller's may round, or be changed at any time.
+    quantize = Context(prec=precision, traps=[InvalidOperation, Inexact]).quantize
+    scaleb = Context(prec=precision + scale, traps=[InvalidOperation, Inexact]).scaleb
+    exponent = Decimal((0, (1,), -scale))
+
+    def convert(value: Decimal) -> bytes:
+        try:
+            unscaled = int(scaleb(quantize(value, exponent), scale))
+        except (InvalidOperation, Inexact, ValueError) as error:  # ValueError: not a number
+            raise EncodeError(
+                f"the Decimal is not finite, or has more than {precision} digits or more than {scale} behind the point: "
+                "round it first, or raise max_digits and decimal_places"
+            ) from error
+        bits = unscaled.bit_length() if unscaled >= 0 else (~unscaled).bit_length()
+        return unscaled.to_bytes((bits >> 3) + 1, "big", signed=True)
+
+    return convert
+
+
+@functools.cache
+def decimal_from_bytes(precision: int, scale: int) -> Callable[[bytes], Decimal]:
+    """The reverse, for the precision and scale of the writer. Raises `DecodeError` for more digits than those."""
+    scaleb = Context(prec=precision, traps=[InvalidOperation, Inexact, Rounded]).scaleb
+    exponent = -scale
+    longest = ((10**precision).bit_length() >> 3) + 1
+    from_bytes = int.from_bytes
+
+    def convert(data: bytes) -> Decimal:
+        if len(data) > longest:
+            raise DecodeError(f"a Decimal of {len(data)} bytes is longer than {precision} digits take")
+        try:
+            return scaleb(from_bytes(data, "big", signed=True), exponent)
+        except (Rounded, Inexact, InvalidOperation) as error:
+            raise DecodeError(f"a Decimal has more than the {precision} digits that its schema states") from error
+
+    return convert

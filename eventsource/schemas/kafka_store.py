@@ -1,0 +1,266 @@
+"""Schemas in a compacted Kafka topic: one partition, keyed by fingerprint."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from eventsource.clock import Clock, SystemClock
+from eventsource.errors import (
+    BrokerUnavailable,
+    DecodeError,
+    FingerprintConflict,
+    LogError,
+    OffsetLost,
+    UnknownFingerprint,
+)
+from eventsource.log.admin import LogAdmin, translate
+from eventsource.log.client_config import producer_config
+from eventsource.log.reader import LogReader
+from eventsource.log.record import Record
+from eventsource.schemas.limits import DEFAULT_LIMITS, Limits
+from eventsource.schemas.schema_text import SchemaText
+from eventsource.schemas.store import check_same
+
+_log = structlog.get_logger("eventsource.schemas")
+
+_KEY: Final = re.compile(rb"[0-9a-f]{16}")
+_PARTITION: Final = 0
+_BATCH: Final = 500
+_SLICE_SECONDS: Final = 0.25
+_MOST_MISSING: Final = 1_000
+
+
+class KafkaSchemaStore:
+    """A `SchemaStore` over the app's schemas topic, which is made elsewhere. Safe to share between threads.
+
+    Nothing is connected before the first use. The topic is read to its end then, and again whenever a fingerprint is
+    unknown: `get` goes on looking for `wait_seconds`. A fingerprint that was not found is not looked for again for
+    `missing_seconds`, so that damaged records cannot hold a reader up one by one.
+
+    Several stores may register one schema at the same time: the topic keeps one of the equal records.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        client_config: Mapping[str, Any],
+        *,
+        wait_seconds: float = 30.0,
+        request_timeout_seconds: float = 10.0,
+        missing_seconds: float = 5.0,
+        limits: Limits = DEFAULT_LIMITS,
+        clock: Clock | None = None,
+    ) -> None:
+        self._topic = topic
+        self._client_config = client_config
+        self._bootstrap = str(client_config.get("bootstrap.servers", ""))
+        self._wait_seconds = wait_seconds
+        self._request_seconds = request_timeout_seconds
+        self._missing_seconds = missing_seconds
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        # Read without the lock: entries are only ever added. Everything else belongs to the lock's holder.
+        self._known: dict[int, SchemaText] = {}
+        self._conflicts: dict[int, FingerprintConflict] = {}
+        self._refused: dict[int, str] = {}
+        self._missing: dict[int, float] = {}
+        self._lock = threading.Lock()
+        self._admin: LogAdmin | None = None
+        self._reader: LogReader | None = None
+        self._producer: Producer | None = None
+        self._closed = False
+
+    # --- the protocol -----------------------------------------------------------------------------------------------
+
+    def register(self, schema: SchemaText) -> None:
+        """Writes the schema unless the topic has it, and returns once it is acknowledged by all in-sync replicas.
+
+        Raises `FingerprintConflict`, `TopicMissing`, `BrokerUnavailable` or another `LogError`.
+        """
+        if schema.fingerprint not in self._known:
+            with self._lock:
+                self._catch_up()
+                if schema.fingerprint not in self._known:
+                    self._write(schema)
+                    # Whoever wrote first is in the log first: only the log tells whether that was somebody else.
+                    self._catch_up()
+        check_same(self._checked(schema.fingerprint), schema)
+
+    def get(self, fingerprint: int) -> SchemaText:
+        """The schema with this fingerprint, catching up with the topic if need be.
+
+        Raises `UnknownFingerprint` after `wait_seconds`, `FingerprintConflict` when the topic has two texts for it,
+        `TopicMissing`, `BrokerUnavailable` or another `LogError`.
+        """
+        if fingerprint not in self._known:
+            self._look_for(fingerprint)
+        return self._checked(fingerprint)
+
+    def close(self) -> None:
+        """Lets go of the connections. Again is a no-op."""
+        with self._lock:
+            self._closed = True
+            if self._reader is not None:
+                self._reader.close()
+            # Every write was waited for, so there is nothing to flush.
+            self._reader = self._producer = self._admin = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def _checked(self, fingerprint: int) -> SchemaText:
+        if fingerprint in self._conflicts:
+            raise self._conflicts[fingerprint]
+        if fingerprint in self._known:
+            return self._known[fingerprint]
+        raise self._unknown(fingerprint)
+
+    def _look_for(self, fingerprint: int) -> None:
+        now = self._clock.monotonic()
+        if now < self._missing.get(fingerprint, now):
+            raise self._unknown(fingerprint)
+        deadline = now + self._wait_seconds
+        with self._lock:
+            if fingerprint not in self._known:
+                self._catch_up()
+        while fingerprint not in self._known:
+            left = deadline - self._clock.monotonic()
+            # In slices, so that the others who wait can see whether theirs has come.
+            with self._lock:
+                if left <= 0:
+                    self._remember_missing(fingerprint)
+                    raise self._unknown(fingerprint)
+                self._read(min(left, _SLICE_SECONDS))
+
+    def _unknown(self, fingerprint: int) -> UnknownFingerprint:
+        text = (
+            f"no schema with fingerprint {fingerprint:016x} is in topic {self._topic}, waited {self._wait_seconds:g} s: "
+            "check that writer and reader use the same namespace and app"
+        )
+        if fingerprint in self._refused:
+            text = f"topic {self._topic} has a damaged schema under {fingerprint:016x}: {self._refused[fingerprint]}"
+        return UnknownFingerprint(text)
+
+    def _remember_missing(self, fingerprint: int) -> None:
+        while len(self._missing) >= _MOST_MISSING:
+            del self._missing[next(iter(self._missing))]
+        self._missing[fingerprint] = self._clock.monotonic() + self._missing_seconds
+
+    # --- reading: for the lock's holder -------------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        """Reads to the end that the topic has now."""
+        reader = self._connected_reader()
+        end = self._connected_admin().end_offsets([(self._topic, _PARTITION)], committed_only=True)
+        target = end[self._topic, _PARTITION]
+        deadline = self._clock.monotonic() + self._request_seconds
+        while self._position(reader) < target:
+            if self._read(_SLICE_SECONDS):
+                deadline = self._clock.monotonic() + self._request_seconds
+            elif self._clock.monotonic() >= deadline:
+                raise BrokerUnavailable(
+                    f"topic {self._topic} could not be read to its end within {self._request_seconds:g} s: "
+                    f"check that the brokers at {self._bootstrap} run"
+                )
+
+    def _position(self, reader: LogReader) -> int:
+        position = reader.position(self._topic, _PARTITION)
+        return self._start if position < 0 else position
+
+    def _read(self, timeout_seconds: float) -> bool:
+        """Takes in what comes within the time; whether anything did."""
+        try:
+            records = self._connected_reader().read(_BATCH, timeout_seconds)
+        except OffsetLost:
+            # The topic was made anew or cut: a schema read twice does no harm, one missed does.
+            self._drop_reader()
+            self._connected_reader()
+            return True
+        for record in records:
+            self._take(record)
+        return bool(records)
+
+    def _take(self, record: Record) -> None:
+        if record.value is None or not _KEY.fullmatch(record.key):
+            return  # a schema is never taken back, and other keys are nobody's schema
+        fingerprint = int(record.key, 16)
+        try:
+            schema = SchemaText.parse(record.value, self._limits)
+        except DecodeError as error:
+            self._refuse(record, fingerprint, str(error))
+            return
+        if schema.fingerprint != fingerprint:
+            self._refuse(record, fingerprint, f"its text has the fingerprint {schema.hex}")
+            return
+        try:
+            check_same(self._known.setdefault(fingerprint, schema), schema)
+        except FingerprintConflict as error:
+            _log.error("schema_conflict", topic=self._topic, offset=record.offset, fingerprint=schema.hex)
+            self._conflicts[fingerprint] = error
+
+    def _refuse(self, record: Record, fingerprint: int, reason: str) -> None:
+        _log.warning("schema_refused", topic=self._topic, offset=record.offset, reason=reason)
+        if len(self._refused) < _MOST_MISSING:
+            self._refused[fingerprint] = reason
+
+    # --- writing: for the lock's holder -------------------------------------------------------------------------------
+
+    def _write(self, schema: SchemaText) -> None:
+        if self._producer is None:
+            timeout_ms = int(self._request_seconds * 1_000)
+            self._producer = Producer({**producer_config(self._client_config), "message.timeout.ms": timeout_ms})
+        outcome: list[KafkaError | None] = []
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            outcome.append(error)
+
+        try:
+            self._producer.produce(
+                self._topic, schema.text.encode(), schema.hex.encode(), partition=_PARTITION, on_delivery=delivered
+            )
+            self._producer.flush(self._request_seconds + 1)
+        except KafkaException as error:
+            raise translate(error.args[0], f"registering schema {schema.name}", self._bootstrap) from error
+        if not outcome:
+            raise BrokerUnavailable(
+                f"schema {schema.name} was not acknowledged within {self._request_seconds:g} s: "
+                f"check that the brokers at {self._bootstrap} run"
+            )
+        if outcome[0] is not None:
+            raise translate(outcome[0], f"registering schema {schema.name}", self._bootstrap)
+
+    # --- connections: for the lock's holder ---------------------------------------------------------------------------
+
+    def _connected_admin(self) -> LogAdmin:
+        if self._closed:
+            raise LogError("the schema store is closed: make a new one")
+        if self._admin is None:
+            self._admin = LogAdmin(self._client_config, request_timeout_seconds=self._request_seconds)
+        return self._admin
+
+    def _connected_reader(self) -> LogReader:
+        admin = self._connected_admin()
+        if self._reader is None:
+            self._start = admin.first_offsets([(self._topic, _PARTITION)])[self._topic, _PARTITION]
+            self._reader = LogReader(self._client_config)
+            self._reader.assign({(self._topic, _PARTITION): self._start})
+        return self._reader
+
+    def _drop_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None

@@ -1,0 +1,60 @@
+"""Small Python modules written at run time: straight-line functions for one schema, readable in a traceback."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import linecache
+import re
+from typing import Any
+
+
+class Source:
+    """Collects functions and the objects that they name, then compiles them once.
+
+    Only names that this package chose or that the schema check admitted (ASCII identifiers) become code; values are bound
+    as objects, never spelled.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._lines: list[str] = []
+        self._scope: dict[str, Any] = {}
+
+    def bind(self, value: object, hint: str) -> str:
+        """A name in the module for `value`: `hint`, made unique."""
+        base = re.sub(r"\W", "_", hint, flags=re.ASCII)
+        name, number = base, 1
+        while name in self._scope or hasattr(builtins, name) or keyword.iskeyword(name):
+            if self._scope.get(name) is value:
+                return name
+            number += 1
+            name = f"{base}_{number}"
+        self._scope[name] = value
+        return name
+
+    def reserve(self, hint: str) -> str:
+        """A unique name for a function that is added later."""
+        return self.bind(object(), hint)
+
+    def rebind(self, name: str, value: object) -> None:
+        """Gives a reserved name an object instead of a function."""
+        self._scope[name] = value
+
+    def add(self, lines: list[str]) -> int:
+        """Adds functions; returns the number of their first line in the module."""
+        first = len(self._lines) + 1
+        self._lines += [*lines, "", ""]
+        return first
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._lines)
+
+    def compile(self) -> dict[str, Any]:
+        """Runs the module and returns its names."""
+        filename = f"<eventsource codec: {self._title}>"
+        text = self.text
+        exec(compile(text, filename, "exec"), self._scope)  # noqa: S102  # made from checked identifiers only, see the class
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+        return self._scope
