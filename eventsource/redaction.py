@@ -16,7 +16,8 @@ _SECRET_NAME: Final = re.compile(
 _AUTHORITY: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)", re.I | re.S)
 _URL_IN_TEXT: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.I)
 # What stands before an @ that belongs to the query, as in `host:5432/db?user=me@example`.
-_HOST_AND_QUERY: Final = re.compile(r"[^@/?#]*(/[^@?#]*)?\?[^@]*")
+_HOST: Final = r"(?:\[[^\]@]*\]|[^@/?#:,\[\]]*)(?::\d*)?"
+_HOST_AND_QUERY: Final = re.compile(rf"{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?\?\w+=[^@]*")
 _QUERY_VALUE: Final = re.compile(r"([?&])([^=&?]*)=([^&]*)")
 
 

@@ -22,7 +22,7 @@ def register(root: typer.Typer) -> None:
 
 
 def show(json: Json = False) -> None:
-    """Shows every setting in force and where it comes from; secrets are replaced."""
+    """Show every setting in force and where it comes from; secrets are replaced."""
     settings = load_settings()
     sources = variable_sources()
     if json:
@@ -32,7 +32,7 @@ def show(json: Json = False) -> None:
 
 
 def reference() -> None:
-    """Prints the reference of all settings, in Markdown."""
+    """Print the reference of all settings, in Markdown."""
     print(settings_reference(), end="")
 
 

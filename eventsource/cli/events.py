@@ -46,7 +46,7 @@ def tail(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many events.")] = None,
     json: Json = False,
 ) -> None:
-    """Prints events as they are recorded. The order holds within each aggregate; across them it is that of arrival."""
+    """Print events as they are recorded. The order holds within each aggregate; across them it is that of arrival."""
     from eventsource.cli.event_reading import follow
 
     reference, aggregate = _split(what or [], app)
@@ -63,7 +63,7 @@ def show(
     app: AppOption = None,
     json: Json = False,
 ) -> None:
-    """Prints all events of one aggregate in order, and checks that no version is missing or there twice.
+    """Print all events of one aggregate in order, and check that no version is missing or there twice.
 
     Reads only the partition that holds the aggregate. Exits with 4 when there is no such aggregate, with 5 when its history
     has a gap or a repeat.

@@ -32,7 +32,7 @@ def init(
     ] = Path(),
     json: Json = False,
 ) -> None:
-    """Writes a runnable one-file app: a domain, a read model and a few commands. Overwrites nothing."""
+    """Write a runnable one-file app: a domain, a read model and a few commands; overwrite nothing."""
     target = path / _FILE_NAME if path.is_dir() or not path.suffix else path
     module = target.stem
     if target.suffix != ".py" or not module.isidentifier() or keyword.iskeyword(module):

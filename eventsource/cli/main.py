@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -20,7 +20,8 @@ from eventsource.cli.shadowing import find_shadows
 from eventsource.errors import EventSourceError
 from eventsource.redaction import redact_text
 
-DISTRIBUTION = "eventsource-kafka"
+DISTRIBUTION: Final = "eventsource-kafka"
+_COMMANDS: Final = {"init": init, "dev": dev, "run": run, "topics": topics, "events": events, "config": config}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        command = typer.main.get_command(build(invocation))
+        command = typer.main.get_command(build(invocation, given))
         code = command.main(_debug_first(given), prog_name="eventsource", standalone_mode=False, obj=invocation)
     except (KeyboardInterrupt, typer.Abort):
         note("interrupted")
@@ -48,8 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else OK
 
 
-def build(invocation: Invocation) -> typer.Typer:
-    """The command with all its sub-commands, those of plug-ins included."""
+def build(invocation: Invocation, arguments: Sequence[str] = ()) -> typer.Typer:
+    """The command with all its sub-commands, those of plug-ins included.
+
+    Plug-ins are loaded only where `arguments` may mean one of them: importing the read side takes longer than most commands.
+    """
     root = typer.Typer(
         name="eventsource",
         help="Kafka-first event sourcing: run an app's workers, look into its log, rebuild its read models.",
@@ -58,14 +62,11 @@ def build(invocation: Invocation) -> typer.Typer:
         rich_markup_mode=None,
     )
     root.callback(invoke_without_command=True)(_globals)
-    init.register(root)
-    dev.register(root)
-    run.register(root)
-    topics.register(root)
-    events.register(root)
-    config.register(root)
-    taken = {"init", "dev", "run", "topics", "events", "config"}
-    invocation.warnings += add_plugins(root, entry_points(group=GROUP), taken)
+    for command in _COMMANDS.values():
+        command.register(root)
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    if verb not in _COMMANDS:
+        invocation.warnings += add_plugins(root, entry_points(group=GROUP), _COMMANDS)
     return root
 
 

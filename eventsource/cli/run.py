@@ -47,7 +47,7 @@ def run(
     ] = False,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
-    """Handles commands and runs consumers, until Ctrl-C or SIGTERM; what was begun is finished first."""
+    """Handle commands and run consumers, until Ctrl-C or SIGTERM; what was begun is finished first."""
     from eventsource.health import HealthServer
     from eventsource.worker import Worker
 

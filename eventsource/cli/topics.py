@@ -26,7 +26,7 @@ def register(root: typer.Typer) -> None:
 
 
 def plan_command(reference: Reference = None, json: Json = False) -> None:
-    """Shows what `apply` would do. Exits with 4 when a topic is there but not as demanded."""
+    """Show what `apply` would do; exit with 4 when a topic is there but not as demanded."""
     from eventsource.log.topics import plan
 
     changes = plan(find_app(reference), load_settings())
@@ -40,7 +40,7 @@ def plan_command(reference: Reference = None, json: Json = False) -> None:
 
 
 def apply_command(reference: Reference = None, json: Json = False) -> None:
-    """Makes the topics that are missing and records what they are. Alters none."""
+    """Make the topics that are missing and record what they are; alter none."""
     from eventsource.log.topics import apply
 
     changes = apply(find_app(reference), load_settings())
