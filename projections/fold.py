@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from eventsource.errors import ProjectionFailed
 from eventsource.log.recorded import Recorded
@@ -65,14 +65,14 @@ def fold(definition: ProjectionDefinition[Any], events: Sequence[Recorded], load
                     _check_deleted(result)
                     del rows[key]
             else:
-                several = Rows(key, rows, new)
+                several: Rows[Any] = Rows(key, rows, new)
                 result = (
                     handler.call(recorded.event, several, recorded)
                     if handler.takes_recorded
                     else handler.call(recorded.event, several)
                 )
                 if result is not None:
-                    raise _unwanted(result, "rows.delete(key) deletes")
+                    _refuse(result, "rows.delete(key) deletes")
         except Exception as error:
             raise _failed(definition, handler, recorded, error) from error
     _check_rows(definition, steps, rows)
@@ -81,11 +81,11 @@ def fold(definition: ProjectionDefinition[Any], events: Sequence[Recorded], load
 
 def _check_deleted(result: Any) -> None:
     if not isinstance(result, Deleted):
-        raise _unwanted(result, "return Deleted() deletes it")
+        _refuse(result, "return Deleted() deletes it")
 
 
-def _unwanted(result: Any, mend: str) -> TypeError:
-    return TypeError(f"it returned {result!r}: change the row in place and return nothing; {mend}")
+def _refuse(result: Any, mend: str) -> NoReturn:
+    raise TypeError(f"it returned {result!r}: change the row in place and return nothing; {mend}")
 
 
 def _check_rows(

@@ -39,6 +39,8 @@ from eventsource.errors import DefinitionError
 RESERVED_PREFIX: Final = "eventsource_"
 _ENUM_LENGTH: Final = 255  # of the text column: constant, so that a longer member does not change the table's shape
 
+_JSON: Final = JSONB(none_as_null=True)
+
 # Exact and unconstrained: NUMERIC keeps every digit, timestamptz the instant, TEXT and BIGINT need no migration to grow.
 _EXACT_TYPES: Final[dict[Any, TypeEngine[Any]]] = {
     str: Text(),
@@ -52,8 +54,8 @@ _EXACT_TYPES: Final[dict[Any, TypeEngine[Any]]] = {
     timedelta: Interval(),
     bytes: LargeBinary(),
     UUID: Uuid(),
-    dict: JSONB(),
-    list: JSONB(),
+    dict: _JSON,
+    list: _JSON,
 }
 
 
@@ -84,8 +86,12 @@ class ReadModel:
         scope = scope_of(cls, sys._getframe(1))
         found = _resolve_columns(cls, scope)
         try:
-            registry(metadata=MetaData(), type_annotation_map=_type_map(found)).mapped_as_dataclass(cls, kw_only=True)
+            registry(metadata=MetaData(), type_annotation_map=_type_map(found)).mapped_as_dataclass(kw_only=True)(cls)
         except (ArgumentError, InvalidRequestError, MappedAnnotationError, TypeError) as error:
+            if "primary key" in str(error):
+                raise DefinitionError(
+                    f"{cls.__qualname__} has no primary key: mark the column that finds a row with mapped_column(primary_key=True)"
+                ) from error
             raise DefinitionError(f"{cls.__qualname__} cannot be a read model: {_first_sentence(error)}") from error
         _check_columns(cls)
 
@@ -135,7 +141,7 @@ def _type_map(mapped: list[Any]) -> dict[Any, TypeEngine[Any]]:
     for annotation in mapped:
         for member in _members(annotation):
             if get_origin(member) in (dict, list):
-                types[member] = JSONB()
+                types[member] = _JSON
             elif isinstance(member, type) and issubclass(member, PythonEnum):
                 types[member] = Enum(member, native_enum=False, create_constraint=False, length=_ENUM_LENGTH)
     return types

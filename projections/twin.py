@@ -17,7 +17,7 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import QueryableAttribute
 from sqlalchemy.orm.base import LoaderCallableStatus
-from sqlalchemy.sql.schema import Column
+from sqlalchemy.sql.schema import Column, ScalarElementColumnDefault
 
 from eventsource.errors import DefinitionError
 from projections.read_model import ReadModel
@@ -192,7 +192,7 @@ def _default(
     if not marker and field is not None:
         return True, field.default, None
     if column.default is not None:
-        if not column.default.is_scalar:
+        if not isinstance(column.default, ScalarElementColumnDefault):
             raise DefinitionError(
                 f"{where} has a default that the database or SQLAlchemy computes: use default=… or default_factory=…, which the fold "
                 "can compute too"
@@ -218,7 +218,7 @@ def _getter(attributes: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     if len(attributes) == 1:
         single = attrgetter(attributes[0])
         return lambda row: (single(row),)
-    return attrgetter(*attributes)  # type: ignore[return-value]  # of several names it returns a tuple
+    return attrgetter(*attributes)
 
 
 def python_type_of(column: Column[Any]) -> type | None:

@@ -1,0 +1,185 @@
+"""Reading a read model, and waiting until it shows what a token stands for."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from eventsource.consuming.database import connect, translate
+from eventsource.consuming.positions import Positions
+from eventsource.errors import DatabaseUnavailable, NotCaughtUp, ReadModelOutdated, TopicMismatch
+from eventsource.log.admin import LogAdmin
+from eventsource.log.token import Token
+from eventsource.settings import Settings
+from projections.feed import find_topics
+from projections.plan import Plan
+from projections.registry import Registry
+from projections.store import Topic, outdated_by
+from projections.table import ModelTable
+
+_FIRST_POLL_SECONDS: Final = 0.002
+_LONGEST_POLL_SECONDS: Final = 0.05
+
+
+class ProjectionReader:
+    """A read model as a client sees it. Safe to share between threads; pools its connections until it is closed."""
+
+    def __init__(self, plan: Plan, settings: Settings) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._name = plan.definition.name
+        self._revision = plan.definition.revision
+        self._schema = plan.names.database_schema
+        self._table = ModelTable(plan.definition.model, self._schema)
+        self._positions = Positions(self._schema)
+        self._registry = Registry(self._schema)
+        self._engine = self._make_engine()
+        self._topics: dict[bytes, Topic] = {}
+        self._checked = False
+        self._lock = threading.Lock()
+
+    def wait_for(self, token: Token, timeout_seconds: float) -> None:
+        """Blocks until the read model shows what the token stands for.
+
+        Raises `NotCaughtUp` when it does not in time, `TopicMismatch` when it is not built from the token's topic,
+        `ReadModelOutdated` when it was built by another revision, `DatabaseUnavailable`.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        poll_seconds = _FIRST_POLL_SECONDS
+        topic = self._topic_of(token)
+        while True:
+            position = self._position(token)
+            if position is not None and position > token.offset:
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._not_caught_up(token, topic, position, timeout_seconds)
+            time.sleep(min(poll_seconds, left))
+            poll_seconds = min(poll_seconds * 1.5, _LONGEST_POLL_SECONDS)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """A read-only session, in whose queries, SQL text included, the app's tables need no schema name.
+
+        Raises `ReadModelOutdated` when the table was built by another revision, or not yet; `DatabaseUnavailable`.
+        """
+        with self._errors():
+            if not self._checked:
+                self._check()
+            with Session(self._engine) as session:
+                yield session
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._engine.dispose()
+
+    # --- positions -----------------------------------------------------------------------------------------------
+
+    def _topic_of(self, token: Token) -> Topic:
+        topic = self._topics.get(token.topic_id)
+        if topic is None:
+            kafka = self._settings.kafka
+            admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
+            with self._lock:
+                self._topics = {topic.id: topic for topic in find_topics(self._plan, admin)}
+            topic = self._topics.get(token.topic_id)
+        if topic is None or token.partition >= topic.partitions:
+            raise TopicMismatch(
+                f"the token is of a topic that projection {self._name!r} does not read ({', '.join(self._plan.aggregates)}): wait for a "
+                "projection of that aggregate; if the topic was made anew, the token is void"
+            )
+        return topic
+
+    def _position(self, token: Token) -> int | None:
+        with self._errors(), self._engine.connect() as pooled:
+            connection: Any = pooled.connection.driver_connection
+            try:
+                position = self._positions.read_one(
+                    connection, self._name, self._revision, token.topic_id, token.partition
+                )
+                if position is None:
+                    reason = outdated_by(
+                        self._registry.find(connection, self._name), self._plan.definition, self._table
+                    )
+                    if reason is not None:
+                        raise self._outdated(reason)
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+                return None  # no worker has begun it yet
+        return position
+
+    def _not_caught_up(self, token: Token, topic: Topic, position: int | None, waited_seconds: float) -> NotCaughtUp:
+        if position is None:
+            state = "nothing has been projected yet"
+        else:
+            state = f"its position there is {position}, {token.offset + 1 - position} behind"
+        return NotCaughtUp(
+            f"projection {self._name!r} did not reach offset {token.offset} of {topic.name}, partition {token.partition}, within "
+            f"{waited_seconds:g} s: {state}; wait longer or read what is there, and check that a worker runs it "
+            f"(`eventsource projections list`)"
+        )
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    def _make_engine(self) -> Engine:
+        settings = self._settings.postgres
+        engine = create_engine(
+            URL.create("postgresql+psycopg"),
+            creator=lambda: connect(settings, f"{self._plan.group} reader"),
+            pool_pre_ping=True,
+        )
+
+        @event.listens_for(engine, "connect")
+        def _set_search_path(connection: Any, _: Any) -> None:
+            connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", [self._schema])
+            connection.autocommit = False
+
+        # The map serves queries of the models themselves even behind a pooler that forgets the path.
+        return engine.execution_options(schema_translate_map={None: self._schema}, postgresql_readonly=True)
+
+    def _check(self) -> None:
+        with self._engine.connect() as pooled:
+            connection: Any = pooled.connection.driver_connection
+            try:
+                registered = self._registry.find(connection, self._name)
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+                registered = None
+        if registered is None:
+            raise ReadModelOutdated(
+                f"the read model of projection {self._name!r} is not there yet: start a worker that builds it (`eventsource run`)"
+            )
+        reason = outdated_by(registered, self._plan.definition, self._table)
+        if reason is not None:
+            raise self._outdated(reason)
+        self._checked = True
+
+    def _outdated(self, reason: str) -> ReadModelOutdated:
+        return ReadModelOutdated(
+            f"the read model of projection {self._name!r} in schema {self._schema!r} is not what this program reads: {reason}; build it "
+            f"anew with `eventsource projections rebuild {self._name}`"
+        )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            translated = translate(error, self._settings.postgres)
+            if translated is None:
+                raise
+            raise translated from error
+        except DBAPIError as error:
+            # a caller's own query, through SQLAlchemy: only what is no fault of the query becomes ours
+            cause = error.orig
+            unavailable = translate(cause, self._settings.postgres) if isinstance(cause, psycopg.Error) else None
+            if not isinstance(unavailable, DatabaseUnavailable):
+                raise
+            raise unavailable from error

@@ -1,0 +1,178 @@
+"""A projection at work: reads its partitions, folds, writes, and finds its way back after whatever happened to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from eventsource.consuming.database import Database
+from eventsource.consuming.positions import Move
+from eventsource.errors import Retriable
+from eventsource.log.membership import Membership, Owned
+from eventsource.log.record import Record
+from projections.decoding import BatchDecoder
+from projections.feed import Feed
+from projections.plan import Plan
+from projections.store import ProjectionStore
+
+if TYPE_CHECKING:
+    from eventsource.consuming.definition import ConsumerContext
+
+_log = structlog.get_logger("projections.runner")
+_READ_SECONDS: Final = 0.1
+_MARKERS_SECONDS: Final = 0.2
+"""How often, at most, positions move past the ends of transactions while there is nothing else to do."""
+_TOPIC_CHECK_SECONDS: Final = 10.0
+_FIRST_WAIT_SECONDS: Final = 0.05
+_LONGEST_WAIT_SECONDS: Final = 2.0
+
+
+class ProjectionRunner:
+    """One worker's share of a projection.
+
+    Which partitions are its own is the consumer group's matter; from where to read them is Postgres', and who may write is
+    decided there too, by compare-and-set on the position. So a worker that does not know yet that it lost a partition
+    does no harm.
+    """
+
+    def __init__(self, plan: Plan, context: ConsumerContext) -> None:
+        self._plan = plan
+        self._settings = context.settings
+        self._clock = context.clock
+        self._schemas = context.schemas
+        self._assigned_epoch = -1
+        self._membership: Membership | None = None
+        self._healthy = False
+        self._markers_at = 0.0
+        self._topics_at = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop` is set, then finishes the batch that it has begun.
+
+        Raises at the start what keeps it from beginning (`DatabaseUnavailable`, `BrokerUnavailable`, `ReadModelOutdated`, …);
+        later only what does not pass (`ProjectionFailed`, `DecodeError`, `ReadModelOutdated`, `OffsetLost`, …).
+        """
+        kafka = self._settings.kafka
+        database = Database(self._settings.postgres, application_name=self._plan.group)
+        feed = Feed(self._plan, kafka)
+        membership = Membership(
+            kafka.client_config(),
+            self._plan.group,
+            list(self._plan.aggregates),
+            session_timeout_seconds=kafka.session_timeout_seconds,
+        )
+        share = _Share(self._plan, ProjectionStore(self._plan, database), feed, BatchDecoder(self._plan, self._schemas))
+        try:
+            share.prepare()
+            membership.start()
+            self._membership = membership
+            while not stop.is_set():
+                self._turn_until_it_succeeds(stop, membership, share)
+        finally:
+            self._membership = None
+            membership.close()
+            feed.close()
+            database.close()
+
+    def ready(self) -> bool:
+        """Whether it has its partitions, be they none, and reads them."""
+        membership = self._membership
+        return (
+            membership is not None
+            and self._healthy
+            and membership.joined()
+            and membership.owned().epoch == self._assigned_epoch
+        )
+
+    def _turn_until_it_succeeds(self, stop: threading.Event, membership: Membership, share: _Share) -> None:
+        failures = 0
+        while not stop.is_set():
+            membership.check()
+            try:
+                self._turn(membership.owned(), share)
+            except Retriable as error:
+                # Whatever it was: what memory holds of positions may be wrong now. The database knows.
+                self._healthy = False
+                self._assigned_epoch = -1
+                wait_seconds = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(failures, 10))
+                failures += 1
+                _log.warning(
+                    "projection_waits", projection=self._plan.definition.name, reason=str(error), failures=failures
+                )
+                stop.wait(wait_seconds)
+            else:
+                self._healthy = True
+                return
+
+    def _turn(self, owned: Owned, share: _Share) -> None:
+        now = self._clock.monotonic()
+        if owned.epoch != self._assigned_epoch or now - self._topics_at >= _TOPIC_CHECK_SECONDS:
+            share.take(owned.partitions, anew=self._assigned_epoch == -1)
+            self._assigned_epoch = owned.epoch
+            self._topics_at = now
+        records = share.read(self._settings.worker.projection_batch_size, _READ_SECONDS)
+        if records:
+            share.write(records)
+        elif now - self._markers_at >= _MARKERS_SECONDS:
+            self._markers_at = now
+            share.pass_markers()
+
+
+class _Share:
+    """The partitions that are a worker's own, between log and database."""
+
+    def __init__(self, plan: Plan, store: ProjectionStore, feed: Feed, decoder: BatchDecoder) -> None:
+        self._plan = plan
+        self._store = store
+        self._feed = feed
+        self._decoder = decoder
+
+    def prepare(self) -> None:
+        """Makes what is missing in the database, and checks the rest."""
+        self._store.prepare(self._feed.topics())
+
+    def take(self, partitions: frozenset[tuple[str, int]], *, anew: bool) -> None:
+        """Reads these partitions and no others, each from the position that the database has.
+
+        Unless `anew`, those that are being read already go on undisturbed.
+        """
+        positions = self._store.read_positions(self._feed.topics())
+        if anew:
+            self._begin({partition: positions[partition] for partition in partitions})
+            return
+        gone = self._feed.positions.keys() - partitions
+        self._feed.remove(gone)
+        for partition in gone:
+            self._decoder.forget(partition)
+        added = {partition: positions[partition] for partition in partitions - self._feed.positions.keys()}
+        self._feed.add(added)
+        for partition, offset in added.items():
+            self._decoder.begin(partition, offset)
+
+    def _begin(self, positions: Mapping[tuple[str, int], int]) -> None:
+        for partition in self._feed.positions.keys() - positions.keys():
+            self._decoder.forget(partition)
+        self._feed.assign(positions)
+        for partition, offset in positions.items():
+            self._decoder.begin(partition, offset)
+
+    def read(self, max_records: int, timeout_seconds: float) -> list[Record]:
+        """The next records."""
+        return self._feed.read(max_records, timeout_seconds)
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Folds records into the rows, and moves the positions past them, whether they concern the projection or not."""
+        self._store_moves(records, self._feed.moves(records))
+
+    def pass_markers(self) -> None:
+        """Moves the positions past what is no record, so that a read model that has caught up is seen to have."""
+        moves = self._feed.moves_past_markers()
+        if moves:
+            self._store_moves((), moves)
+
+    def _store_moves(self, records: Sequence[Record], moves: Sequence[Move]) -> None:
+        self._store.apply(self._decoder.decode(records), moves)
+        self._feed.moved(moves)

@@ -1,0 +1,214 @@
+"""A projection's place in Postgres: its table, its positions, and who may write them now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from eventsource.consuming.database import Database, PgConnection
+from eventsource.consuming.locks import lock_for_transaction, lock_key, try_share_for_transaction
+from eventsource.consuming.positions import Move, Position, Positions
+from eventsource.errors import PositionConflict, ReadModelOutdated, ReadModelRebuilding
+from eventsource.log.recorded import Recorded
+from projections.culprit import blame
+from projections.definition import ProjectionDefinition
+from projections.fold import Changes, fold
+from projections.plan import Plan
+from projections.registry import Registered, Registry
+from projections.table import ModelTable
+from projections.twin import Key
+from projections.writer import RowWriter
+
+TopicAndPartition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as the broker knows it now."""
+
+    name: str
+    id: bytes
+    partitions: int
+
+
+class ProjectionStore:
+    """One projection's table and positions in one database. Belongs to one thread, like its connection."""
+
+    def __init__(self, plan: Plan, database: Database) -> None:
+        self.plan = plan
+        self.database = database
+        self.schema = plan.names.database_schema
+        self.name = plan.definition.name
+        self.revision = plan.definition.revision
+        self.table = ModelTable(plan.definition.model, self.schema)
+        self.positions = Positions(self.schema)
+        self.registry = Registry(self.schema)
+        self.lock = lock_key(self.schema, "projection", self.name)
+        """Shared by every batch's transaction, held alone by a rebuild."""
+        self._writer = RowWriter(plan.definition.twin, self.table)
+
+    # --- beginning -----------------------------------------------------------------------------------------------
+
+    def prepare(self, topics: Sequence[Topic]) -> None:
+        """Makes schema, tables and positions that are missing. Raises `ReadModelOutdated` if what is there is something else.
+
+        Two workers that begin at once take turns.
+        """
+        with self.database.transaction() as connection:
+            self.make_schema(connection)
+            registered = self.registry.find(connection, self.name)
+            if registered is None:
+                if self.table.exists(connection):
+                    raise self._outdated(
+                        "a table of that name is there, which no projection is recorded to have made: drop or rename it"
+                    )
+                self.begin(connection, topics)
+                return
+            self.check(registered)
+            self._check_positions(connection, registered, topics)
+            self.table.create_indexes(connection)
+
+    def make_schema(self, connection: PgConnection) -> None:
+        """Makes the Postgres schema and the framework's own tables, one worker at a time."""
+        lock_for_transaction(connection, lock_key(self.schema, "schema"))
+        exists = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [self.schema]).fetchone()
+        if exists is None:  # asked first, since CREATE SCHEMA IF NOT EXISTS needs its permission even where it exists
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.schema)))
+        self.positions.create(connection)
+        self.registry.create(connection)
+
+    def begin(self, connection: PgConnection, topics: Sequence[Topic]) -> None:
+        """Makes the table, empty, and sets all positions to the start. Neither may be there."""
+        self.table.create(connection)
+        self.table.create_indexes(connection)
+        self.begin_positions(connection, topics)
+
+    def begin_positions(self, connection: PgConnection, topics: Sequence[Topic]) -> None:
+        """Sets all positions to the start, and records what the table is built of."""
+        self.positions.forget(connection, self.name)
+        for topic in topics:
+            self.positions.begin(connection, self.name, self.revision, topic.name, topic.id, topic.partitions)
+        self.registry.record(
+            connection,
+            Registered(
+                self.name,
+                self.revision,
+                self.table.name,
+                self.table.shape,
+                tuple(sorted(topic.name for topic in topics)),
+            ),
+        )
+
+    def check(self, registered: Registered | None) -> None:
+        """Raises `ReadModelOutdated` unless the table is what this projection would make."""
+        reason = outdated_by(registered, self.plan.definition, self.table)
+        if reason is not None:
+            raise self._outdated(reason)
+
+    def _check_positions(self, connection: PgConnection, registered: Registered, topics: Sequence[Topic]) -> None:
+        if not self.table.exists(connection):
+            raise self._outdated(f"its table {self.table.name!r} is gone")
+        found = self.positions.read(connection, self.name, self.revision)
+        added = [topic for topic in topics if topic.name not in registered.topics]
+        for topic in topics:
+            if topic not in added:
+                self._check_topic(topic, [position for position in found if position.topic == topic.name])
+        if added:  # no row was ever folded from these: they begin at their start
+            for topic in added:
+                self.positions.begin(connection, self.name, self.revision, topic.name, topic.id, topic.partitions)
+            names = tuple(sorted({*registered.topics, *(topic.name for topic in topics)}))
+            self.registry.record(
+                connection, Registered(self.name, self.revision, self.table.name, self.table.shape, names)
+            )
+
+    def _check_topic(self, topic: Topic, found: Sequence[Position]) -> None:
+        if any(position.topic_id != topic.id for position in found):
+            raise self._outdated(
+                f"it was built from another topic of the name {topic.name}: that one was deleted and made anew"
+            )
+        missing = set(range(topic.partitions)) - {position.partition for position in found}
+        if missing:
+            raise self._outdated(
+                f"its position in {topic.name}, partition {min(missing)}, is gone, so nobody knows which events are in its rows"
+            )
+
+    def _outdated(self, reason: str) -> ReadModelOutdated:
+        return ReadModelOutdated(
+            f"the read model of projection {self.name!r} in schema {self.schema!r} cannot be carried on: {reason}; build it anew with "
+            f"`eventsource projections rebuild {self.name}`"
+        )
+
+    # --- working -------------------------------------------------------------------------------------------------
+
+    def read_positions(self, topics: Sequence[Topic]) -> dict[TopicAndPartition, int]:
+        """The position in every partition of the topics. Raises `ReadModelOutdated`, and `ReadModelRebuilding` meanwhile."""
+        with self.database.transaction() as connection:
+            self._enter(connection)
+            found = self.positions.read(connection, self.name, self.revision)
+        for topic in topics:
+            self._check_topic(topic, [position for position in found if position.topic == topic.name])
+        return {(position.topic, position.partition): position.offset for position in found}
+
+    def apply(self, events: Sequence[Recorded], moves: Sequence[Move]) -> None:
+        """Folds events into the rows and moves the positions, all or nothing.
+
+        Raises `PositionConflict` when somebody else moved them, `ReadModelRebuilding`, `ReadModelOutdated`,
+        `DatabaseUnavailable` (it may have happened nevertheless: read the positions again), `ProjectionFailed`.
+        """
+        with self.database.transaction() as connection:
+            self._enter(connection)
+            # First of all: from here on no other writer of these partitions gets past its own move, so the rows stand still.
+            self.positions.advance(connection, self.name, self.revision, moves)
+            if not events:
+                return
+            placeholders: set[Key] = set()
+
+            def load(keys: Collection[Key]) -> Mapping[Key, Any]:
+                if not self.plan.locked:
+                    return self._writer.load(connection, keys)
+                found, inserted = self._writer.lock(connection, keys)
+                if len(found) != len(keys):  # deleted between the two statements
+                    raise PositionConflict(
+                        f"rows of {self.table.name!r} were deleted while they were being locked; the batch is tried again"
+                    )
+                placeholders.update(inserted)
+                return {key: row for key, row in found.items() if key not in inserted}
+
+            changes = fold(self.plan.definition, events, load)
+            unused = [key for key in placeholders if key not in changes.upserts]
+            self._write(connection, changes, unused, events)
+
+    def _enter(self, connection: PgConnection) -> None:
+        if not try_share_for_transaction(connection, self.lock):
+            raise ReadModelRebuilding(
+                f"the read model of projection {self.name!r} is being rebuilt; this is tried again until that is done"
+            )
+        self.check(self.registry.find(connection, self.name))
+
+    def _write(
+        self, connection: PgConnection, changes: Changes, unused: Sequence[Key], events: Sequence[Recorded]
+    ) -> None:
+        try:
+            with connection.transaction():
+                self._writer.upsert(connection, changes.upserts.values())
+                self._writer.delete(connection, [*changes.deletes, *unused])
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, TypeError, ValueError) as error:
+            with self.database.errors():
+                raise blame(self.plan.definition, self._writer, connection, changes, events, error) from error
+
+
+def outdated_by(registered: Registered | None, definition: ProjectionDefinition[Any], table: ModelTable) -> str | None:
+    """Why a table is not what a projection would make of it; None if it is."""
+    if registered is None:
+        return "the database knows nothing of it"
+    if registered.revision != definition.revision:
+        return f"it was built by revision {registered.revision}, and this is revision {definition.revision}"
+    if registered.table != table.name:
+        return f"it was built into the table {registered.table!r}, and this one is {table.name!r}"
+    if registered.shape != table.shape:
+        return "its columns, types or keys are not those of the read model any more"
+    return None

@@ -1,0 +1,218 @@
+"""Rows of a read model in and out of Postgres, many in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final
+
+from psycopg import sql
+from sqlalchemy import ARRAY, Float
+
+from eventsource.consuming.database import PgConnection
+from projections.table import DIALECT, ModelTable, type_text
+from projections.twin import Key, Twin, TwinColumn
+
+Convert = Callable[[Any], Any]
+# Only numbers' processors ask which type came. https://www.postgresql.org/docs/current/catalog-pg-type.html
+_FLOAT8_OID: Final = 701
+_NUMERIC_OID: Final = 1700
+
+
+class RowWriter:
+    """Loads, locks, upserts and deletes rows of one table by key. Every method takes part in its connection's transaction."""
+
+    def __init__(self, twin: Twin[Any], table: ModelTable) -> None:
+        self._twin = twin
+        columns = twin.columns
+        self._key_places = [columns.index(column) for column in twin.key_columns]
+        self._binders = _converters(columns, _binder)
+        self._key_binders = _converters(twin.key_columns, _binder)
+        self._loaders = _converters(columns, _loader)
+        # unnest() flattens arrays of arrays: such rows go one by one
+        self._unnests = not any(isinstance(column.column.type, ARRAY) for column in columns)
+        names = _Names(twin, table)
+        self._load = names.load(for_update=False)
+        self._lock = names.load(for_update=True)
+        self._insert_missing = names.insert_missing() if self._unnests else names.insert_missing_one()
+        self._upsert = names.upsert() if self._unnests else names.upsert_one()
+        self._delete = names.delete()
+
+    def load(self, connection: PgConnection, keys: Collection[Key]) -> dict[Key, Any]:
+        """The rows of these keys that exist."""
+        return self._fetch(connection, self._load, keys)
+
+    def lock(self, connection: PgConnection, keys: Collection[Key]) -> tuple[dict[Key, Any], set[Key]]:
+        """All rows of these keys, locked in the order of their keys; also those that were missing and are now there, as defaults.
+
+        Inserting the missing ones first is what makes a second writer of the same key wait instead of beginning its own row.
+        """
+        ordered = list(keys)
+        blank = [self._bound(self._twin.values(self._twin.new(key))) for key in ordered]
+        with connection.cursor() as cursor:
+            inserted: set[Key] = set()
+            if self._unnests and blank:
+                cursor.execute(self._insert_missing, _columns(blank))
+                inserted = {self._key_of_raw(raw) for raw in cursor}
+            else:
+                for key, values in sorted(zip(ordered, blank, strict=True), key=lambda pair: repr(pair[0])):
+                    if cursor.execute(self._insert_missing, values).rowcount == 1:
+                        inserted.add(key)
+        return self._fetch(connection, self._lock, keys), inserted
+
+    def upsert(self, connection: PgConnection, rows: Iterable[Any]) -> None:
+        """Inserts rows, or replaces those of the same key."""
+        values = [self._bound(self._twin.values(row)) for row in rows]
+        if not values:
+            return
+        if self._unnests:
+            connection.execute(self._upsert, _columns(values))
+        else:
+            with connection.cursor() as cursor:
+                cursor.executemany(self._upsert, values)
+
+    def delete(self, connection: PgConnection, keys: Collection[Key]) -> None:
+        """Deletes the rows of these keys."""
+        if keys:
+            connection.execute(self._delete, self._key_columns(keys))
+
+    def _fetch(self, connection: PgConnection, statement: sql.Composed, keys: Collection[Key]) -> dict[Key, Any]:
+        if not keys:
+            return {}
+        load = self._twin.load
+        loaders = self._loaders
+        found: dict[Key, Any] = {}
+        for raw in connection.execute(statement, self._key_columns(keys)):
+            values = raw
+            if loaders:
+                changed = list(raw)
+                for place, convert in loaders:
+                    changed[place] = convert(changed[place])
+                values = tuple(changed)
+            row = load(values)
+            found[self._twin.key(row)] = row
+        return found
+
+    def _bound(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self._binders:
+            return values
+        changed = list(values)
+        for place, convert in self._binders:
+            changed[place] = convert(changed[place])
+        return tuple(changed)
+
+    def _key_columns(self, keys: Collection[Key]) -> list[list[Any]]:
+        columns = _columns(keys)
+        for place, convert in self._key_binders:
+            columns[place] = [convert(value) for value in columns[place]]
+        return columns
+
+    def _key_of_raw(self, raw: tuple[Any, ...]) -> Key:
+        loaders = dict(self._loaders)
+        return tuple(
+            loaders[place](value) if place in loaders else value
+            for place, value in zip(self._key_places, raw, strict=True)
+        )
+
+
+class _Names:
+    """The statements, made of the table's and the columns' quoted names."""
+
+    def __init__(self, twin: Twin[Any], table: ModelTable) -> None:
+        self._table = table.identifier
+        self._columns = twin.columns
+        self._keys = twin.key_columns
+
+    def load(self, *, for_update: bool) -> sql.Composed:
+        # load_rows: the rows of some keys
+        statement = sql.SQL("SELECT {columns} FROM {table} AS r JOIN unnest({arrays}) AS k({names}) ON {same}").format(
+            columns=_comma(sql.SQL("r.") + _name(column) for column in self._columns),
+            table=self._table,
+            arrays=_arrays(self._keys),
+            names=_comma(map(_name, self._keys)),
+            same=sql.SQL(" AND ").join(sql.SQL("r.{0} = k.{0}").format(_name(column)) for column in self._keys),
+        )
+        if not for_update:
+            return statement
+        # lock_rows: in the order of keys, so that two writers never wait for each other in a circle
+        return statement + sql.SQL(" ORDER BY {} FOR UPDATE OF r").format(
+            _comma(sql.SQL("r.") + _name(column) for column in self._keys)
+        )
+
+    def upsert(self) -> sql.Composed:
+        # upsert_rows: whole rows, inserted or replaced
+        return self._insert() + self._on_conflict()
+
+    def upsert_one(self) -> sql.Composed:
+        return self._insert_one() + self._on_conflict()
+
+    def insert_missing(self) -> sql.Composed:
+        # insert_missing_rows: in the order of keys, and only those that are not there
+        return self._insert() + sql.SQL(" ORDER BY {keys} ON CONFLICT ({keys}) DO NOTHING RETURNING {keys}").format(
+            keys=_comma(map(_name, self._keys))
+        )
+
+    def insert_missing_one(self) -> sql.Composed:
+        return self._insert_one() + sql.SQL(" ON CONFLICT ({}) DO NOTHING").format(_comma(map(_name, self._keys)))
+
+    def delete(self) -> sql.Composed:
+        # delete_rows: the rows of some keys
+        return sql.SQL("DELETE FROM {table} AS r USING unnest({arrays}) AS k({names}) WHERE {same}").format(
+            table=self._table,
+            arrays=_arrays(self._keys),
+            names=_comma(map(_name, self._keys)),
+            same=sql.SQL(" AND ").join(sql.SQL("r.{0} = k.{0}").format(_name(column)) for column in self._keys),
+        )
+
+    def _insert(self) -> sql.Composed:
+        names = _comma(map(_name, self._columns))
+        return sql.SQL("INSERT INTO {table} ({names}) SELECT {names} FROM unnest({arrays}) AS v({names})").format(
+            table=self._table, names=names, arrays=_arrays(self._columns)
+        )
+
+    def _insert_one(self) -> sql.Composed:
+        values = _comma(sql.SQL("%s::") + sql.SQL(type_text(column.column.type)) for column in self._columns)
+        return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(self._table, _comma(map(_name, self._columns)), values)
+
+    def _on_conflict(self) -> sql.Composed:
+        others = [column for column in self._columns if not column.key]
+        keys = _comma(map(_name, self._keys))
+        if not others:
+            return sql.SQL(" ON CONFLICT ({}) DO NOTHING").format(keys)
+        changes = _comma(sql.SQL("{0} = excluded.{0}").format(_name(column)) for column in others)
+        return sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(keys, changes)
+
+
+def _name(column: TwinColumn) -> sql.Identifier:
+    return sql.Identifier(column.name)
+
+
+def _comma(parts: Iterable[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(parts)
+
+
+def _arrays(columns: Sequence[TwinColumn]) -> sql.Composed:
+    # the types' texts are SQLAlchemy's, made of the model's columns
+    return _comma(sql.SQL("%s::") + sql.SQL(type_text(column.column.type) + "[]") for column in columns)
+
+
+def _columns(rows: Collection[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _converters(
+    columns: Sequence[TwinColumn], make: Callable[[TwinColumn], Convert | None]
+) -> list[tuple[int, Convert]]:
+    found = [(place, make(column)) for place, column in enumerate(columns)]
+    return [(place, convert) for place, convert in found if convert is not None]
+
+
+def _binder(column: TwinColumn) -> Convert | None:
+    """What SQLAlchemy's type does to a value before psycopg gets it."""
+    return column.column.type.dialect_impl(DIALECT).bind_processor(DIALECT)
+
+
+def _loader(column: TwinColumn) -> Convert | None:
+    """What SQLAlchemy's type does to a value that psycopg read."""
+    type_ = column.column.type
+    oid = _FLOAT8_OID if isinstance(getattr(type_, "impl_instance", type_), Float) else _NUMERIC_OID
+    return type_.dialect_impl(DIALECT).result_processor(DIALECT, oid)
