@@ -75,3 +75,4 @@ compile = $(if $(UV),"$(UV)",$(error uv is needed to make the locks: install it 
 lock: ## resolve the dependencies anew, within what is locked (UPGRADE=--upgrade: the newest)
 	$(compile) pyproject.toml requirements/build.in --extra dev --output-file requirements/dev.lock
 	$(compile) pyproject.toml requirements/build.in --extra embedded --constraint requirements/dev.lock --output-file requirements/demo.lock
+	$(compile) pyproject.toml requirements/build.in --constraint requirements/dev.lock --output-file requirements/runtime.lock

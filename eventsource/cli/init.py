@@ -52,14 +52,13 @@ def init(
 
 
 def _write(target: Path, text: str) -> None:
+    if target.exists():
+        raise SettingsError(f"{target} is there already and is not overwritten: give another path, or move it away")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # "x": not even a file that appeared this very moment is overwritten.
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        raise SettingsError(
-            f"{target} is there already and is not overwritten: give another path, or move it away"
-        ) from None
     except OSError as error:
         raise SettingsError(f"{target} cannot be written ({error.strerror}): give a path that can") from error
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from eventsource.redaction import REDACTED, is_secret_name, redact_text, redact_url, redact_value
 
 # rdkafka_conf.c: the properties flagged _RK_SENSITIVE, and Java's name for the JAAS line that people paste.
@@ -50,7 +51,10 @@ def test_the_address_of_a_token_endpoint_is_shown_without_its_password() -> None
         ("postgresql://me:hunter%402@host/db", f"postgresql://me:{REDACTED}@host/db"),
         ("postgresql:///db?user=me&password=hunter2", f"postgresql:///db?user=me&password={REDACTED}"),
         ("postgresql://host:1/db?password=hunter@2&x=1", f"postgresql://host:1/db?password={REDACTED}&x=1"),
-        ("postgresql://h/db?sslpassword=hunter2&sslkey=/k.pem", f"postgresql://h/db?sslpassword={REDACTED}&sslkey=/k.pem"),
+        (
+            "postgresql://h/db?sslpassword=hunter2&sslkey=/k.pem",
+            f"postgresql://h/db?sslpassword={REDACTED}&sslkey=/k.pem",
+        ),
         ("postgresql://host:5432/db?user=me@example", "postgresql://host:5432/db?user=me@example"),
         # Written wrongly, with reserved characters that are not encoded: none of it may come to light.
         ("postgresql://me:hunter2@part@host/db", f"postgresql://me:{REDACTED}@host/db"),
@@ -66,4 +70,6 @@ def test_passwords_are_cut_out_of_urls(url: str, shown: str) -> None:
 
 def test_urls_inside_a_text_lose_their_passwords() -> None:
     text = 'connecting to "postgresql://me:hunter2@host/db" failed, https://docs.example/x helps'
-    assert redact_text(text) == f'connecting to "postgresql://me:{REDACTED}@host/db" failed, https://docs.example/x helps'
+    assert (
+        redact_text(text) == f'connecting to "postgresql://me:{REDACTED}@host/db" failed, https://docs.example/x helps'
+    )

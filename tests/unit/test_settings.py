@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+
 from eventsource.errors import SettingsError
 from eventsource.redaction import REDACTED
 from eventsource.settings import Settings, load_settings, redacted, setting_variables, variable_name, variable_sources

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from eventsource.errors import BrokerUnavailable, DrainTimeout, OffsetLost, RunnerStopped
 from eventsource.supervisor import RunnerState, Supervisor
 
@@ -14,7 +15,9 @@ PATIENCE_SECONDS = 5.0
 class FakeRunner:
     """Ready from the start; works until it is stopped, then does what it was told to."""
 
-    def __init__(self, *, fails: Exception | None = None, ends: bool = False, at_stop: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, *, fails: Exception | None = None, ends: bool = False, at_stop: Callable[[], None] | None = None
+    ) -> None:
         self._fails = fails
         self._ends = ends
         self._at_stop = at_stop
@@ -35,6 +38,10 @@ class FakeRunner:
 
     def ready(self) -> bool:
         return self.is_ready
+
+
+def assert_true(condition: bool) -> None:
+    assert condition
 
 
 def no_jitter(shortest: float, longest: float) -> float:
@@ -58,7 +65,7 @@ class Running:
     def _run(self) -> None:
         try:
             self.supervised.run(on_ready=self.ready.set)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the test asks for it
             self.error = error
 
     def end(self) -> BaseException | None:
@@ -195,7 +202,7 @@ def test_a_runner_that_ends_untold_is_an_error() -> None:
 
 def test_a_runner_that_does_not_drain_in_time_is_named() -> None:
     release = threading.Event()
-    slow = FakeRunner(at_stop=lambda: None if release.wait(PATIENCE_SECONDS) else None)
+    slow = FakeRunner(at_stop=lambda: assert_true(release.wait(PATIENCE_SECONDS)))
     quick = FakeRunner()
     begun = Running(supervisor(0.05, slow=lambda: slow, quick=lambda: quick))
     try:

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from eventsource.cli.output import print_json, print_table, printable
+
+
+def test_what_is_printed_cannot_steer_the_terminal() -> None:
+    assert printable("a\x1b[31mred\x07\r\nb\x9b") == "a\\x1b[31mred\\x07\\r\\nb\\x9b"
+    assert printable("Zoë 東京") == "Zoë 東京"
+    assert printable(None) == ""
+
+
+def test_table_cells_are_no_markup_and_are_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("name",), [("[red]" + "x" * 300,)])
+    printed = capsys.readouterr().out
+    assert "[red]" in printed
+    assert printed.count("x") == 300
+
+
+def test_json_is_one_document_and_a_stream_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"name": "Zoë"})
+    assert json.loads(capsys.readouterr().out) == {"name": "Zoë"}
+    print_json({"text": "two\nlines"}, indent=None)
+    assert capsys.readouterr().out.count("\n") == 1
