@@ -3,6 +3,7 @@
 from projections.handlers import projects
 from projections.projection import Projection
 from projections.read_model import ReadModel
+from projections.rebuild import RebuildReport, rebuild
 from projections.rows import Deleted, Rows
 
-__all__ = ["Deleted", "Projection", "ReadModel", "Rows", "projects"]
+__all__ = ["Deleted", "Projection", "ReadModel", "RebuildReport", "Rows", "projects", "rebuild"]

@@ -87,6 +87,10 @@ class ProjectionStore:
         self.table.create_indexes(connection)
         self.begin_positions(connection, topics)
 
+    def drop_table(self, connection: PgConnection, name: str) -> None:
+        """Drops a table that this projection made. Fails where a view needs it, which is not the framework's to drop."""
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(self.schema, name)))
+
     def begin_positions(self, connection: PgConnection, topics: Sequence[Topic]) -> None:
         """Sets all positions to the start, and records what the table is built of."""
         self.positions.forget(connection, self.name)

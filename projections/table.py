@@ -46,13 +46,14 @@ class ModelTable:
         for index in sorted(self._table.indexes, key=_index_name):
             connection.execute(_statement(CreateIndex(index, if_not_exists=True)))
 
-    def drop(self, connection: PgConnection) -> None:
-        """Drops the table if it exists. What other objects need of it makes this fail: they are not the framework's."""
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self.identifier))
-
     def truncate(self, connection: PgConnection) -> None:
         """Deletes all rows."""
         connection.execute(sql.SQL("TRUNCATE TABLE {}").format(self.identifier))
+
+    def count(self, connection: PgConnection) -> int:
+        """How many rows it has."""
+        row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(self.identifier)).fetchone()
+        return int(row[0]) if row else 0
 
     def analyze(self, connection: PgConnection) -> None:
         """Tells the planner what the table holds: worth it after many rows came at once."""

@@ -1,0 +1,125 @@
+"""`eventsource projections list|rebuild`: how far read models are, and building them anew."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eventsource.cli.options import AppOption, Json, Reference, find_app
+from eventsource.cli.output import note, print_json, print_table
+from eventsource.settings import load_settings
+
+if TYPE_CHECKING:
+    from projections.rebuild import RebuildReport
+    from projections.status import ProjectionStatus
+
+app = typer.Typer(help="The app's read models in Postgres.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_command(reference: Reference = None, json: Json = False) -> None:
+    """Show how far each projection is; the ends of transactions count as offsets."""
+    from projections.status import projection_statuses
+
+    statuses = projection_statuses(find_app(reference), load_settings())
+    if json:
+        print_json([_document(status) for status in statuses])
+        return
+    print_table(
+        ("projection", "revision", "table", "partitions", "position", "end", "lag", "state"),
+        (
+            (
+                status.name,
+                status.revision,
+                status.table,
+                status.partitions,
+                status.position,
+                status.end,
+                status.lag,
+                status.state.value,
+            )
+            for status in statuses
+        ),
+    )
+
+
+@app.command("rebuild")
+def rebuild_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The projection's name, as `list` shows it.")],
+    reference: AppOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Throw a read model away and fold the whole log into it again.
+
+    Workers may run; they wait meanwhile. Readers see an empty table that grows.
+    """
+    from projections.rebuild import find_projection, rebuild
+
+    found = find_app(reference)
+    definition = find_projection(found, name)
+    settings = load_settings()
+    if not yes and sys.stdin.isatty():
+        table = definition.model.__tablename__
+        typer.confirm(
+            f"Empty the table {table!r} and fold it again? Readers see it grow meanwhile.", abort=True, err=True
+        )
+    with _progress_bar(f"rebuilding {name}") as progress:
+        report = rebuild(found, name, settings, progress)
+    _print_report(report, json=json)
+
+
+@contextmanager
+def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("offsets"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    # On stderr, so that --json leaves stdout to the data; where that is no terminal, nothing is drawn.
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_report(report: RebuildReport, *, json: bool) -> None:
+    per_second = round(report.events / report.seconds) if report.seconds else 0
+    if json:
+        print_json(asdict(report) | {"seconds": round(report.seconds, 3), "events_per_second": per_second})
+        return
+    note(
+        f"{report.projection}: {report.events} events of {report.records} records folded into {report.rows} rows in "
+        f"{report.seconds:.1f} s ({per_second} events/s)"
+    )
+
+
+def _document(status: ProjectionStatus) -> dict[str, Any]:
+    return {
+        "name": status.name,
+        "revision": status.revision,
+        "table": status.table,
+        "topics": list(status.topics),
+        "partitions": status.partitions,
+        "position": status.position,
+        "end": status.end,
+        "lag": status.lag,
+        "state": status.state.value,
+    }

@@ -1,0 +1,118 @@
+"""How far each projection of an app is, asked of Postgres and of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import psycopg
+
+from eventsource.app import App
+from eventsource.consuming.database import Database, PgConnection
+from eventsource.consuming.locks import try_share_for_transaction
+from eventsource.consuming.positions import Position
+from eventsource.log.admin import LogAdmin
+from eventsource.settings import Settings
+from projections.definition import ProjectionDefinition
+from projections.feed import find_topics
+from projections.plan import Plan
+from projections.registry import Registered
+from projections.store import ProjectionStore, Topic, outdated_by
+
+
+class State(Enum):
+    """What can be said of a read model from outside. Whether a worker runs is not known there."""
+
+    NOT_BUILT = "not built"
+    """No worker has begun it yet."""
+    BEHIND = "behind"
+    CAUGHT_UP = "caught up"
+    REBUILDING = "rebuilding"
+    OUTDATED = "outdated"
+    """It was built by another revision or shape, or from other topics: it must be rebuilt."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionStatus:
+    """How far one projection is. `position`, `end` and `lag` are sums of offsets over its partitions."""
+
+    name: str
+    revision: int
+    table: str
+    topics: tuple[str, ...]
+    partitions: int
+    position: int
+    end: int
+    state: State
+
+    @property
+    def lag(self) -> int:
+        """Offsets that are not folded yet; the ends of transactions count among them."""
+        return max(0, self.end - self.position)
+
+
+def projection_statuses(app: App, settings: Settings) -> list[ProjectionStatus]:
+    """The status of every projection of the app. Raises `DatabaseUnavailable`, `BrokerUnavailable`, `TopicMissing`."""
+    kafka = settings.kafka
+    admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
+    database = Database(settings.postgres, application_name=f"{app.names(settings.namespace).prefix} status")
+    try:
+        definitions = [getattr(consumer, "__definition__", None) for consumer in app.consumers.values()]
+        return [
+            _status(Plan(definition, app, settings.namespace), database, admin)
+            for definition in definitions
+            if isinstance(definition, ProjectionDefinition)
+        ]
+    finally:
+        database.close()
+
+
+def _status(plan: Plan, database: Database, admin: LogAdmin) -> ProjectionStatus:
+    topics = find_topics(plan, admin)
+    end = sum(admin.end_offsets(plan.partitions, committed_only=True).values())
+    store = ProjectionStore(plan, database)
+    with database.transaction() as connection:
+        registered, positions = _stored(store, connection)
+        rebuilding = not try_share_for_transaction(connection, store.lock)
+    position = sum(position.offset for position in positions)
+    return ProjectionStatus(
+        name=store.name,
+        revision=store.revision,
+        table=store.table.name,
+        topics=tuple(topic.name for topic in topics),
+        partitions=len(plan.partitions),
+        position=position,
+        end=end,
+        state=_state(store, registered, positions, topics, rebuilding=rebuilding, behind=position < end),
+    )
+
+
+def _stored(store: ProjectionStore, connection: PgConnection) -> tuple[Registered | None, list[Position]]:
+    try:
+        with connection.transaction():
+            return store.registry.find(connection, store.name), store.positions.read(
+                connection, store.name, store.revision
+            )
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        return None, []
+
+
+def _state(
+    store: ProjectionStore,
+    registered: Registered | None,
+    positions: Sequence[Position],
+    topics: Sequence[Topic],
+    *,
+    rebuilding: bool,
+    behind: bool,
+) -> State:
+    if rebuilding:
+        return State.REBUILDING
+    if registered is None:
+        return State.NOT_BUILT
+    ids = {topic.name: topic.id for topic in topics}
+    other_topics = any(ids.get(position.topic, position.topic_id) != position.topic_id for position in positions)
+    if other_topics or outdated_by(registered, store.plan.definition, store.table) is not None:
+        return State.OUTDATED
+    return State.BEHIND if behind else State.CAUGHT_UP
