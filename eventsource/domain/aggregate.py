@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, get_args, get_origin
 
 from typing_extensions import TypeVar, dataclass_transform, get_original_bases
 
-from eventsource.domain.annotations import Scope, alternatives, name_of, resolve, scope_of
+from eventsource.domain.annotations import Scope, alternatives, annotations_of, name_of, resolve, scope_of
 from eventsource.domain.definition import AggregateDefinition, define
 from eventsource.domain.handlers import Handler, mark_of, read_handler
 from eventsource.domain.message import Command
@@ -26,8 +26,9 @@ class Aggregate(Generic[C]):
 
     Methods marked with `@creates`, `@decides` and `@applies` handle its messages; each is dispatched on its
     annotation. `Aggregate[AccountCommand]`, with the union of the commands, lets a type checker refuse to send it any
-    other. `abstract=True` instead of a name makes a base that others inherit fields and methods from. Mistakes are
-    found while the class is defined: `DefinitionError`.
+    other. Deciding and applying may also be written out by hand, over a union and with `match`: methods called `decide`
+    and `evolve` need no decorator, while what creates keeps its `@creates`. `abstract=True` instead of a name makes a
+    base that others inherit fields and methods from. Mistakes are found while the class is defined: `DefinitionError`.
     """
 
     __definition__: ClassVar[AggregateDefinition[Any]]
@@ -91,7 +92,7 @@ def _all_handlers(cls: type, scope: Scope) -> Iterator[Handler]:
 
 def _check_fields(cls: type) -> None:
     for base in cls.__mro__:
-        for field in vars(base).get("__annotations__", ()):
+        for field in annotations_of(base):
             attribute = inspect.getattr_static(cls, field, None)
             if inspect.isroutine(attribute) or isinstance(attribute, classmethod | staticmethod | property):
                 raise DefinitionError(
