@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections.abc
 import re
 import types
-import typing
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, Flag
@@ -17,7 +16,7 @@ from typing import Annotated, Any, Final, ForwardRef, Literal, NewType, TypeVar,
 
 import pydantic
 from pydantic.fields import FieldInfo
-from typing_extensions import TypeAliasType
+from typing_extensions import TypeAliasType, is_typeddict
 
 from eventsource.domain.shapes import (
     ArrayShape,
@@ -150,6 +149,11 @@ class _Walk:
 
     def _annotation(self, annotation: Any, metadata: tuple[Any, ...], place: _Place, seen: frozenset[Any]) -> Shape:
         """`metadata`: the constraints met on the way down; `seen`: the type aliases that are being unfolded."""
+        if isinstance(annotation, (str, ForwardRef)) and seen:
+            raise place.refuse(
+                f"the type alias {next(iter(seen))} holds a name in quotes",
+                "write it out, or use a model if it refers to itself",
+            )
         if isinstance(annotation, (str, ForwardRef)):
             raise UnresolvedReference(
                 f"{place.model.__qualname__}.{place.field}: {annotation!r} names a class that is not defined: "
@@ -373,7 +377,7 @@ def _aliases(extra: Any) -> tuple[str, ...]:
 def _mend(cls: Any) -> str:
     if cls in _MENDS:
         return _MENDS[cls]
-    if typing.is_typeddict(cls) or (
+    if is_typeddict(cls) or (
         isinstance(cls, type) and (issubclass(cls, tuple) or hasattr(cls, "__dataclass_fields__"))
     ):
         return "make it a pydantic model"

@@ -40,11 +40,18 @@ def body_writer(schema: dict[str, Any], dump: Dump, prefix: bytes, limits: Limit
             write(buffer, parsed, dump(message))
         except Located as error:
             raise EncodeError(error.text(name)) from error
+        except EncodeError as error:  # not the message's class at all
+            raise EncodeError(f"{name}: {error}") from error
         except UnicodeEncodeError as error:
             raise EncodeError(
                 f"{name}: a str holds a lone surrogate, which UTF-8 cannot: clean the text before it becomes a message"
             ) from error
         value = buffer.getvalue()
+        if len(value) > limits.body_bytes:
+            raise EncodeError(
+                f"{name}: {len(value)} bytes are more than the {limits.body_bytes} that a reader takes: keep large data "
+                "elsewhere, and refer to it"
+            )
         if nesting.needed and nesting.is_deeper(value[len(prefix) :], limits.nesting):
             raise EncodeError(f"{name}: {_DEEP.format(limit=limits.nesting)}")
         return value

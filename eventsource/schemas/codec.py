@@ -41,6 +41,7 @@ class MessageCodec(Generic[M]):
     ) -> None:
         if aliases is None:
             aliases = getattr(model, "message_aliases", ())
+        self.model = model
         self.schema: AvroSchema = message_schema(model, record_name, aliases)
         self._store = store
         self._limits = limits

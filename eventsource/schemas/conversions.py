@@ -20,7 +20,10 @@ _DAY_SECONDS: Final = 86_400
 
 _isoformat = datetime.isoformat
 _time_isoformat = time.isoformat
+_parse_datetime = datetime.fromisoformat
+_parse_time = time.fromisoformat
 _SIGNS: Final = ("+", "-")
+_FOLD: Final = "[fold=1]"
 
 
 def wrong(value: object, wanted: str) -> NoReturn:
@@ -61,33 +64,43 @@ def date_from_days(days: int) -> date:
 
 
 def datetime_to_iso(value: datetime) -> str:
+    """ISO 8601 with the offset, if there is one. The second reading of a naive time is marked, as by a suffix of RFC 9557."""
     text = _isoformat(value)
     # An offset's sign stands sixth from the end, unless the offset has seconds.
     if text[-6] not in _SIGNS and (value.fold or value.tzinfo is not None):
-        _check_time_zone(value)
+        return text + _suffix(value)
     return text
 
 
 def time_to_iso(value: time) -> str:
     text = _time_isoformat(value)
-    if value.fold or value.tzinfo is not None:
-        _check_time_zone(value)
-    return text
+    return text + _suffix(value) if value.fold or value.tzinfo is not None else text
 
 
-def _check_time_zone(value: datetime | time) -> None:
-    if value.utcoffset() is None and value.tzinfo is not None:
+def _suffix(value: datetime | time) -> str:
+    if value.tzinfo is not None and value.utcoffset() is None:
         raise EncodeError(
             f"a {type(value).__name__} whose time zone gives no UTC offset would come back naive: give it a fixed offset"
         )
-    if value.utcoffset() is None and value.fold:
-        raise EncodeError(
-            f"a naive {type(value).__name__} with fold=1 would come back without it: give it a UTC offset"
-        )
+    return _FOLD if value.fold and value.tzinfo is None else ""
 
 
-datetime_from_iso = datetime.fromisoformat
-time_from_iso = time.fromisoformat
+def datetime_from_iso(text: str) -> datetime:
+    try:
+        return _parse_datetime(text)
+    except ValueError:
+        if text.endswith(_FOLD):
+            return _parse_datetime(text.removesuffix(_FOLD)).replace(fold=1)
+        raise
+
+
+def time_from_iso(text: str) -> time:
+    try:
+        return _parse_time(text)
+    except ValueError:
+        if text.endswith(_FOLD):
+            return _parse_time(text.removesuffix(_FOLD)).replace(fold=1)
+        raise
 
 
 def naive_datetime_to_micros(value: datetime) -> int:

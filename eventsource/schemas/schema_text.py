@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import fastavro
 from fastavro.schema import SchemaParseException, UnknownType
@@ -12,6 +13,8 @@ from fastavro.schema import SchemaParseException, UnknownType
 from eventsource.errors import DecodeError
 from eventsource.schemas.fingerprint import NAMED, canonical_form, fingerprint
 from eventsource.schemas.limits import DEFAULT_LIMITS, Limits
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,9 @@ class SchemaText:
             raise DecodeError("the schema is not in canonical form: only the framework may write to the schemas topic")
         if not isinstance(schema, dict) or schema["type"] != "record":
             raise DecodeError("the schema is not a record's: only the framework may write to the schemas topic")
-        _check_items(schema, _named(schema, {}))
+        named = _named(schema, {})
+        _check_names(named)
+        _check_items(schema, named)
         return cls(fingerprint(canonical), schema["name"], canonical)
 
     def schema(self) -> dict[str, Any]:
@@ -81,6 +86,15 @@ def _named(schema: Any, found: dict[str, Any]) -> dict[str, Any]:
         _named(schema.get("items"), found)
         _named(schema.get("values"), found)
     return found
+
+
+def _check_names(named: dict[str, Any]) -> None:
+    """fastavro does not look at the names of fields and symbols."""
+    for full_name, schema in named.items():
+        fields = [field["name"] for field in schema.get("fields", ())]
+        for name in (*full_name.split("."), *fields, *schema.get("symbols", ())):
+            if not _NAME.fullmatch(name):
+                raise DecodeError("the schema has a name that Avro does not allow: find out who wrote it")
 
 
 def _depth(text: bytes) -> int:
