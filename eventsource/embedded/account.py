@@ -6,9 +6,9 @@ import os
 import pwd
 import stat
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from eventsource.errors import EmbeddedStackError
 
@@ -19,20 +19,20 @@ _UNPRIVILEGED = "nobody"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account to change to. `keep_reach`: a folder on the way is closed to it, see `launcher.read_anywhere`."""
+    """An account to change to, and the Linux capability that it keeps, if any: see `launcher.keep_reach`."""
 
     uid: int
     gid: int
-    keep_reach: bool
+    keep: Literal["", "read", "override"]
 
     @property
     def launcher_options(self) -> list[str]:
-        reach = ["--keep-reach"] if self.keep_reach else []
-        return ["--uid", str(self.uid), "--gid", str(self.gid), *reach]
+        keep = ["--keep", self.keep] if self.keep else []
+        return ["--uid", str(self.uid), "--gid", str(self.gid), *keep]
 
 
-def account_for(paths: Iterable[Path]) -> Account | None:
-    """Returns the account for a server that must reach `paths`, or None: stay the user that we are.
+def account_for(folder: Path, program: Path) -> Account | None:
+    """Returns the account for a server that runs `program` on `folder`, or None: stay the user that we are.
 
     Raises `EmbeddedStackError` if we are root and there is no way for another account.
     """
@@ -44,16 +44,18 @@ def account_for(paths: Iterable[Path]) -> Account | None:
         raise EmbeddedStackError(
             f"Postgres does not run as root, and there is no account {_UNPRIVILEGED!r} to run it as: start as another user"
         ) from error
-    closed = next((folder for path in paths if (folder := _closed_folder(path)) is not None), None)
+    executable = bool(program.stat().st_mode & stat.S_IXOTH)
+    closed = closed_folder(folder) or closed_folder(program) or (None if executable else program)
     if closed is not None and sys.platform != "linux":
         raise EmbeddedStackError(
-            f"Postgres does not run as root, and {_UNPRIVILEGED!r} cannot enter {closed}: start as another user, "
-            f"or let others pass it with chmod o+x {closed}"
+            f"Postgres does not run as root, and {_UNPRIVILEGED!r} cannot reach {closed}: start as another user, "
+            f"or let others reach it with chmod o+x {closed}"
         )
-    return Account(entry.pw_uid, entry.pw_gid, keep_reach=closed is not None)
+    keep: Literal["", "read", "override"] = "" if closed is None else "read" if executable else "override"
+    return Account(entry.pw_uid, entry.pw_gid, keep)
 
 
-def _closed_folder(path: Path) -> Path | None:
+def closed_folder(path: Path) -> Path | None:
     """The first folder on the way to `path` that others may not enter."""
     resolved = path.resolve()
     for folder in reversed([resolved, *resolved.parents]):

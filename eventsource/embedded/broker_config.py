@@ -29,8 +29,23 @@ def new_kafka_uuid() -> str:
 
 
 def render_properties(properties: Mapping[str, str]) -> str:
-    """The text of a Java properties file; backslashes are escaped."""
-    return "".join(f"{key}={value}\n".replace("\\", "\\\\") for key, value in properties.items())
+    """The text of a Java properties file: Latin-1 to Java, so that all but ASCII is escaped, in UTF-16 units."""
+    return "".join(f"{key}={_escaped(value)}\n" for key, value in properties.items())
+
+
+def _escaped(value: str) -> str:
+    units = value.encode("utf-16-be")
+    codes = [int.from_bytes(units[index : index + 2]) for index in range(0, len(units), 2)]
+    return "".join(_escaped_unit(code, first=index == 0) for index, code in enumerate(codes))
+
+
+def _escaped_unit(code: int, *, first: bool) -> str:
+    if code == ord("\\"):
+        return "\\\\"
+    # Java skips the blanks before a value.
+    if code > 126 or code < 32 or (first and code == ord(" ")):
+        return f"\\u{code:04x}"
+    return chr(code)
 
 
 def meta_properties(cluster_id: str, node_id: int, directory_id: str) -> str:
@@ -79,6 +94,11 @@ def broker_properties(
         "log.retention.hours": "168",
         # An offset forgotten makes a consumer stop (auto.offset.reset=error): a project left alone for a month carries on.
         "offsets.retention.minutes": str(365 * 24 * 60),
+        # A killed broker may register again only once its old session ended: 9 s by default, at each start after a crash.
+        "broker.session.timeout.ms": "4000",
+        "broker.heartbeat.interval.ms": "500",
+        # How long a broker waits for a controller that hangs before it asks the next: 30 s by default.
+        "controller.socket.timeout.ms": "5000",
         "group.initial.rebalance.delay.ms": "0",
         "group.coordinator.rebalance.protocols": "classic,consumer",
         # The floors are low for tests that wait until a member counts as dead; the defaults stay those of the broker.

@@ -54,8 +54,13 @@ class Claim:
             ended = end_processes(record.servers, timeout_seconds=_ORPHAN_SECONDS)
             record.servers = []
             record.supervisor = ProcessRecord.of(os.getpid(), "supervisor")
-            record.write(data_dir)
-        return cls(data_dir, record, Guard(delete_with_guard), ended)
+            guard = Guard(delete_with_guard)
+            try:
+                record.write(data_dir)
+            except BaseException:
+                guard.close(end_watched=False)
+                raise
+        return cls(data_dir, record, guard, ended)
 
     @property
     def cluster_id(self) -> str:

@@ -37,6 +37,9 @@ class EphemeralFolders:
                 raise EmbeddedStackError(
                     f"cannot make a temporary folder in {tempfile.gettempdir()} ({error.strerror}): set TMPDIR to one that can be written"
                 ) from error
+            if os.geteuid() == 0:
+                # Postgres runs as another account then. Nobody can guess the folder's name; what is secret has its own mode.
+                folder.chmod(0o711)
             entry = self._folder / f"{uuid.uuid4().hex}.json"
             supervisor = ProcessRecord.of(os.getpid(), "supervisor")
             write_atomically(entry, json.dumps({"folder": str(folder), "supervisor": asdict(supervisor)}))

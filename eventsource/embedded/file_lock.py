@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -10,6 +9,13 @@ from types import TracebackType
 from typing import Self
 
 from eventsource.errors import EmbeddedStackError
+
+try:
+    import fcntl
+except ModuleNotFoundError as error:
+    raise EmbeddedStackError(
+        "the embedded stack runs on Linux and macOS: on Windows use WSL 2, or servers of your own"
+    ) from error
 
 _RETRY_SECONDS = 0.05
 

@@ -40,6 +40,15 @@ def make_folder(path: Path, *, mode: int = 0o755) -> Path:
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replaces the file's content; a reader, or a crash, sees the old one or the new one."""
+    try:
+        _replace(path, text, mode)
+    except OSError as error:
+        raise EmbeddedStackError(
+            f"cannot write {path} ({error.strerror}): make room, or choose another folder"
+        ) from error
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

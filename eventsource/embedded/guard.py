@@ -16,12 +16,14 @@ import select
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import psutil
 
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 1.0
+_WAIT_SECONDS = 0.05
 
 
 def main(arguments: list[str]) -> None:
@@ -68,10 +70,29 @@ def end(watched: list[tuple[psutil.Process, int]]) -> None:
     for process, number in watched:
         send(process, number)
         send(process, signal.SIGCONT)
-    _, stubborn = psutil.wait_procs([process for process, _ in watched], timeout=_GRACE_SECONDS)
-    for process in stubborn:
-        send(process, signal.SIGKILL)
-    psutil.wait_procs(stubborn, timeout=_GRACE_SECONDS)
+    processes = [process for process, _ in watched]
+    if not wait(processes):
+        for process in processes:
+            send(process, signal.SIGKILL)
+        wait(processes)
+
+
+def wait(processes: list[psutil.Process]) -> bool:
+    """Whether all ended in time. A zombie has: in a container without an init nobody ever collects it."""
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while any(runs(process) for process in processes):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_WAIT_SECONDS)
+    return True
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it is still there and no zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def send(process: psutil.Process, number: int) -> None:

@@ -142,7 +142,7 @@ class JarCache:
                 advance(-counted)
                 if attempt == _ATTEMPTS:
                     raise EmbeddedStackError(
-                        f"cannot download {url} ({error}): check the network and its proxy settings, or name another Maven "
+                        f"cannot download {url} ({error}): check the network, its proxy and REQUESTS_CA_BUNDLE, or name another Maven "
                         "repository, then start again; what was downloaded so far is kept"
                     ) from error
             except OSError as error:

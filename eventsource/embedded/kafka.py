@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from eventsource.embedded.broker import Broker
@@ -70,9 +70,9 @@ class KafkaCluster:
         """
         deadline = time.monotonic() + self._start_timeout_seconds
         producer = _warming_producer(self.bootstrap_servers)
-        admin = _admin_client(self.bootstrap_servers)
+        consumer = _warming_consumer(self.bootstrap_servers)
         try:
-            while not _group_coordinator_answers(admin):
+            while not _group_coordinator_answers(consumer):
                 if time.monotonic() >= deadline:
                     raise self.brokers[0].server.late(self._start_timeout_seconds)
                 time.sleep(_RETRY_SECONDS)
@@ -81,6 +81,8 @@ class KafkaCluster:
             raise EmbeddedStackError(
                 f"Kafka's coordinators do not answer ({error.args[0].str()}): see {self.brokers[0].server.log}"
             ) from error
+        finally:
+            consumer.close()
 
     def stop(self) -> None:
         """Ends every broker, all at once: each leaves in order as long as the others hold the quorum."""
@@ -148,10 +150,14 @@ def _answers(admin: Any, wanted: set[int]) -> bool:
     return False
 
 
-def _group_coordinator_answers(admin: Any) -> bool:
+def _warming_consumer(bootstrap_servers: str) -> Any:
+    return Consumer({**_client_config(bootstrap_servers), "group.id": _WARMING}, logger=_silent())
+
+
+def _group_coordinator_answers(consumer: Any) -> bool:
+    # Not Admin's describe_consumer_groups: librdkafka 2.16 aborts the process when that meets a coordinator that moves.
     try:
-        admin.describe_consumer_groups([_WARMING], request_timeout=_ASK_SECONDS)[_WARMING].result()
-    except KafkaException as error:
-        # No such group: said by a coordinator.
-        return bool(error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)
+        consumer.committed([TopicPartition(_WARMING, 0)], timeout=_ASK_SECONDS)
+    except KafkaException:
+        return False
     return True

@@ -4,10 +4,10 @@ Without it a supervisor killed between starting a server and recording it would 
 process exists and is recorded first; it turns into the server (same id, same start time) when it reads `go`. If the
 supervisor is gone instead, it reads the end of the file and leaves.
 
-As root it also takes on the unprivileged account that Postgres insists on. `--keep-reach` lets that account pass the
-folders which only root may enter (a checkout in /root): see `read_anywhere`.
+As root it also takes on the unprivileged account that Postgres insists on. `--keep` lets that account pass the folders
+which only root may enter (a checkout in /root): see `keep_reach`.
 
-usage: launcher.py [--uid UID --gid GID [--keep-reach]] -- COMMAND ARGUMENT…
+usage: launcher.py [--uid UID --gid GID [--keep read|override]] -- COMMAND ARGUMENT…
 """
 
 from __future__ import annotations
@@ -34,31 +34,32 @@ def main(arguments: list[str]) -> None:
     if "--uid" in options:
         uid = int(options[options.index("--uid") + 1])
         gid = int(options[options.index("--gid") + 1])
-        become(uid, gid, keep_reach="--keep-reach" in options)
+        become(uid, gid, options[options.index("--keep") + 1] if "--keep" in options else "")
     os.execv(command[0], command)  # noqa: S606 (no shell is wanted)
 
 
-def become(uid: int, gid: int, *, keep_reach: bool) -> None:
-    """Takes on another account for good, with `read_anywhere` if asked."""
+def become(uid: int, gid: int, keep: str) -> None:
+    """Takes on another account for good, with `keep_reach` if asked."""
     os.setgroups([])
     os.setresgid(gid, gid, gid)
-    if keep_reach:
-        read_anywhere(uid)
+    if keep:
+        keep_reach(uid, keep)
     else:
         os.setresuid(uid, uid, uid)
     os.umask(0o077)
 
 
-def read_anywhere(uid: int) -> None:
-    """Takes on `uid` but keeps one Linux capability: to enter and read any folder (capabilities(7)).
+def keep_reach(uid: int, keep: str) -> None:
+    """Takes on `uid` but keeps one Linux capability (capabilities(7)): `read`, to enter and read any folder, or `override`.
 
     The alternative, opening root's home to everybody, would change the machine for good. CAP_DAC_READ_SEARCH is the
-    smallest that does it; containers usually grant only CAP_DAC_OVERRIDE. SECBIT_NO_SETUID_FIXUP makes access(2), with which
-    Postgres looks for its own program, honour the capability too.
+    smallest that does it, but containers usually grant only CAP_DAC_OVERRIDE, and only that one runs a program that is
+    executable for root alone. SECBIT_NO_SETUID_FIXUP makes access(2), with which Postgres looks for its own program, honour
+    the capability, and lets it outlive the change of account.
     """
     import ctypes
 
-    set_keep_caps, set_securebits, ambient, ambient_raise, bounding_read = 8, 28, 47, 2, 23
+    set_securebits, ambient, ambient_raise, bounding_read = 28, 47, 2, 23
     override, read_search = 1, 2
     no_setuid_fixup = 1 << 2
     libc = ctypes.CDLL(None, use_errno=True)
@@ -68,8 +69,8 @@ def read_anywhere(uid: int) -> None:
             number = ctypes.get_errno()
             raise OSError(number, f"{what}: {os.strerror(number)}")
 
-    capability = read_search if libc.prctl(bounding_read, read_search, 0, 0, 0) == 1 else override
-    check(libc.prctl(set_keep_caps, 1, 0, 0, 0), "keeping capabilities")
+    may_read = libc.prctl(bounding_read, read_search, 0, 0, 0) == 1
+    capability = read_search if keep == "read" and may_read else override
     check(libc.prctl(set_securebits, no_setuid_fixup, 0, 0, 0), "setting secure bits")
     os.setresuid(uid, uid, uid)
     bits = 1 << capability

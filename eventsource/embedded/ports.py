@@ -14,6 +14,7 @@ HOST = "127.0.0.1"
 # is likely still free at the next start, so that addresses survive a restart.
 _CHOICE = range(20000, 32768)
 _ATTEMPTS = 200
+_HIGHEST = 65535
 
 
 def is_free(port: int) -> bool:
@@ -45,7 +46,7 @@ def choose_port(
     Raises `EmbeddedStackError` when none of the tried ports is free.
     """
     for port in preferred:
-        if port and port not in taken and free(port):
+        if 0 < port <= _HIGHEST and port not in taken and free(port):
             taken.add(port)
             return port
     rng = rng or random.SystemRandom()

@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from eventsource.embedded.account import Account, account_for
 from eventsource.embedded.folders import make_folder, write_atomically
 from eventsource.embedded.ports import HOST
@@ -100,9 +102,10 @@ class PostgresServer:
     def launch(self) -> None:
         """Makes the data folder if there is none, then starts the process."""
         make_folder(self._folder)
-        account = account_for([self._folder, self._programs])
+        account = account_for(self._folder, self._programs / "postgres")
         if not self._data.exists():
             self._initialise(account)
+        remove_stale_lock(self._data / "postmaster.pid")
         settings = {**_SETTINGS, "port": str(self.port), **({} if self._durable else _UNSAFE_BUT_FAST)}
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.server.launch(
@@ -194,3 +197,16 @@ class PostgresServer:
     def lost_its_port(self) -> bool:
         """Whether it ended because somebody else took its port first."""
         return not self.server.is_running and _MARKER in self.server.log_since_start()
+
+
+def remove_stale_lock(lock: Path) -> None:
+    """Removes the lock file of a server that was killed, if its process id now belongs to another program.
+
+    Postgres sees only that a process with this id exists, and refuses to start: common in containers, whose ids are few.
+    """
+    try:
+        name = psutil.Process(int(lock.read_text(encoding="ascii").split("\n", 1)[0])).name()
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return
+    if name != "postgres":
+        lock.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -79,20 +80,19 @@ def end_processes(records: Sequence[ProcessRecord], *, timeout_seconds: float) -
             names = ", ".join(f"{record.name} (pid {record.pid})" for record in alive if record.is_alive)
             raise EmbeddedStackError(f"cannot end {names}: end it by hand, then start again")
     # Postgres's own children leave with their postmaster, unless it was killed and they are stuck.
-    _, stuck = psutil.wait_procs(descendants, timeout=5.0)
-    for child in stuck:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
+    if not _wait(descendants, 5.0):
+        for child in descendants:
+            _signal(child, signal.SIGKILL)
     return alive
 
 
-def _children(record: ProcessRecord) -> list[psutil.Process]:
-    try:
-        return psutil.Process(record.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+def _children(record: ProcessRecord) -> list[ProcessRecord]:
+    found: list[ProcessRecord] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(record.pid).children(recursive=True):
+            with contextlib.suppress(ProcessLookupError):
+                found.append(ProcessRecord.of(child.pid, f"child of {record.name}"))
+    return found
 
 
 def _signal(record: ProcessRecord, number: int) -> None:

@@ -167,4 +167,5 @@ class Server:
 def server_environment() -> dict[str, str]:
     """The few variables that a server gets from us, with a locale that fixes the language of its messages."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    return {**kept, "LC_ALL": "C"}
+    # Java on Linux opens no file with a name outside ASCII under the plain C locale; macOS has no C.UTF-8 and needs none.
+    return {**kept, "LC_ALL": "C.UTF-8" if sys.platform == "linux" else "C"}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
+import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,7 +55,14 @@ class EmbeddedStack:
     ) -> None:
         if brokers not in {1, 3}:
             raise EmbeddedStackError(f"the embedded stack runs 1 or 3 brokers, not {brokers}: choose one of the two")
-        self.data_dir = data_dir.absolute()
+        if "," in str(data_dir.absolute()):
+            raise EmbeddedStackError(
+                f"Kafka cannot use the folder {data_dir}, whose path has a comma: choose another one"
+            )
+        for port in (kafka_port, postgres_port):
+            if not 0 <= port <= 65535:
+                raise EmbeddedStackError(f"{port} is not a TCP port: choose one from 1 to 65535, or 0 for any free one")
+        self._data_dir = data_dir.absolute()
         self._brokers = brokers
         self._kafka_port = kafka_port
         self._postgres_port = postgres_port
@@ -66,7 +72,8 @@ class EmbeddedStack:
         self._kafka_config = dict(kafka_config or {})
         self._durable = durable
         self._start_timeout_seconds = start_timeout_seconds
-        self._ephemeral_entry: Path | None = None
+        self._folders: EphemeralFolders | None = None
+        self._entry: Path | None = None
         self._claim: Claim | None = None
         self._cluster: KafkaCluster | None = None
         self._postgres: PostgresServer | None = None
@@ -88,13 +95,10 @@ class EmbeddedStack:
     ) -> Self:
         """A stack in a temporary folder that is deleted when it stops, on any free ports unless some are asked for.
 
-        Also ends and deletes what earlier temporary stacks left behind when they were killed.
+        Its start also ends and deletes what earlier temporary stacks left behind when they were killed.
         """
-        folders = EphemeralFolders(state_dir)
-        folders.sweep()
-        data_dir, entry = folders.make()
         stack = cls(
-            data_dir,
+            Path(tempfile.gettempdir()),
             brokers=brokers,
             kafka_port=kafka_port,
             postgres_port=postgres_port,
@@ -105,12 +109,12 @@ class EmbeddedStack:
             durable=False,
             start_timeout_seconds=start_timeout_seconds,
         )
-        stack._ephemeral_entry = entry
+        stack._folders = EphemeralFolders(state_dir)
         return stack
 
     def __repr__(self) -> str:
         state = "running" if self._claim is not None else "stopped"
-        return f"EmbeddedStack({str(self.data_dir)!r}, brokers={self._brokers}, {state})"
+        return f"EmbeddedStack({str(self._data_dir)!r}, brokers={self._brokers}, {state})"
 
     def __enter__(self) -> Self:
         self.start()
@@ -127,16 +131,13 @@ class EmbeddedStack:
         """Downloads what is missing, ends what an earlier run left, starts the servers and waits until each answers."""
         if self._claim is not None:
             raise EmbeddedStackError("this embedded stack runs already: stop it first")
-        if sys.platform == "win32":
-            raise EmbeddedStackError(
-                "the embedded stack runs on Linux and macOS: on Windows use WSL 2, or your own servers"
-            )
-        ephemeral = self._ephemeral_entry is not None
-        doomed = [self.data_dir, self._ephemeral_entry] if self._ephemeral_entry is not None else []
-        if ephemeral and os.geteuid() == 0:
-            self.data_dir.chmod(0o711)
-        self._claim = Claim.take(self.data_dir, brokers=self._brokers, delete_with_guard=doomed)
+        doomed: list[Path] = []
+        if self._folders is not None:
+            self._folders.sweep()
+            self._data_dir, self._entry = self._folders.make()
+            doomed = [self._data_dir, self._entry]
         try:
+            self._claim = Claim.take(self._data_dir, brokers=self._brokers, delete_with_guard=doomed)
             class_path = self._jars.ensure(self._progress)
             self._start_servers(self._claim, class_path)
         except BaseException:
@@ -205,7 +206,10 @@ class EmbeddedStack:
     def stop(self) -> None:
         """Stops both servers in order and gives the folder up. Does nothing if they do not run, or in a forked process."""
         claim = self._claim
-        if claim is None or not claim.is_ours:
+        if claim is None:
+            self._forget_temporary_folder()
+            return
+        if not claim.is_ours:
             return
         try:
             for server in self._attached:
@@ -222,9 +226,20 @@ class EmbeddedStack:
             self._cluster = self._postgres = self._claim = None
             self._attached = []
             claim.release()
-        if self._ephemeral_entry is not None:
-            remove_folder(self.data_dir)
-            self._ephemeral_entry.unlink(missing_ok=True)
+        self._forget_temporary_folder()
+
+    def _forget_temporary_folder(self) -> None:
+        if self._entry is not None:
+            remove_folder(self._data_dir)
+            self._entry.unlink(missing_ok=True)
+            self._entry = None
+
+    @property
+    def data_dir(self) -> Path:
+        """Where everything is kept; for a temporary stack only from its start on."""
+        if self._folders is not None and self._entry is None:
+            raise EmbeddedStackError("a temporary stack has its folder only while it runs: start it first")
+        return self._data_dir
 
     # --- addresses -----------------------------------------------------------------------------------------------
 
