@@ -18,6 +18,8 @@ from eventsource.errors import (
     FingerprintConflict,
     LogError,
     OffsetLost,
+    TopicMismatch,
+    TopicMissing,
     UnknownFingerprint,
 )
 from eventsource.log.admin import LogAdmin, translate
@@ -68,6 +70,7 @@ class KafkaSchemaStore:
         self._clock = clock or SystemClock()
         # Read without the lock: entries are only ever added. Everything else belongs to the lock's holder.
         self._known: dict[int, SchemaText] = {}
+        self._stored: set[int] = set()  # of the known ones, those in the topic as it is now
         self._conflicts: dict[int, FingerprintConflict] = {}
         self._refused: dict[int, str] = {}
         self._missing: dict[int, float] = {}
@@ -84,10 +87,10 @@ class KafkaSchemaStore:
 
         Raises `FingerprintConflict`, `TopicMissing`, `BrokerUnavailable` or another `LogError`.
         """
-        if schema.fingerprint not in self._known:
+        if schema.fingerprint not in self._stored:
             with self._lock:
                 self._catch_up()
-                if schema.fingerprint not in self._known:
+                if schema.fingerprint not in self._stored:
                     self._write(schema)
                     # Whoever wrote first is in the log first: only the log tells whether that was somebody else.
                     self._catch_up()
@@ -164,11 +167,13 @@ class KafkaSchemaStore:
 
     def _catch_up(self) -> None:
         """Reads to the end that the topic has now."""
-        reader = self._connected_reader()
+        self._connected_reader()
         end = self._connected_admin().end_offsets([(self._topic, _PARTITION)], committed_only=True)
         target = end[self._topic, _PARTITION]
+        if self._position() > target:
+            self._begin_again()
         deadline = self._clock.monotonic() + self._request_seconds
-        while self._position(reader) < target:
+        while self._position() < target:
             if self._read(_SLICE_SECONDS):
                 deadline = self._clock.monotonic() + self._request_seconds
             elif self._clock.monotonic() >= deadline:
@@ -177,8 +182,8 @@ class KafkaSchemaStore:
                     f"check that the brokers at {self._bootstrap} run"
                 )
 
-    def _position(self, reader: LogReader) -> int:
-        position = reader.position(self._topic, _PARTITION)
+    def _position(self) -> int:
+        position = self._connected_reader().position(self._topic, _PARTITION)
         return self._start if position < 0 else position
 
     def _read(self, timeout_seconds: float) -> bool:
@@ -186,9 +191,7 @@ class KafkaSchemaStore:
         try:
             records = self._connected_reader().read(_BATCH, timeout_seconds)
         except OffsetLost:
-            # The topic was made anew or cut: a schema read twice does no harm, one missed does.
-            self._drop_reader()
-            self._connected_reader()
+            self._begin_again()
             return True
         for record in records:
             self._take(record)
@@ -206,6 +209,7 @@ class KafkaSchemaStore:
         if schema.fingerprint != fingerprint:
             self._refuse(record, fingerprint, f"its text has the fingerprint {schema.hex}")
             return
+        self._stored.add(fingerprint)
         try:
             check_same(self._known.setdefault(fingerprint, schema), schema)
         except FingerprintConflict as error:
@@ -255,12 +259,26 @@ class KafkaSchemaStore:
     def _connected_reader(self) -> LogReader:
         admin = self._connected_admin()
         if self._reader is None:
+            self._check_topic(admin)
             self._start = admin.first_offsets([(self._topic, _PARTITION)])[self._topic, _PARTITION]
             self._reader = LogReader(self._client_config)
             self._reader.assign({(self._topic, _PARTITION): self._start})
         return self._reader
 
-    def _drop_reader(self) -> None:
+    def _check_topic(self, admin: LogAdmin) -> None:
+        partitions = admin.partition_counts([self._topic]).get(self._topic)
+        if partitions is None:
+            raise TopicMissing(f"topic {self._topic} is missing: make it with `eventsource topics apply MODULE:APP`")
+        if partitions != 1:
+            raise TopicMismatch(
+                f"topic {self._topic} has {partitions} partitions where schemas need one order, hence one partition: "
+                "make it anew, and let the apps register their schemas again"
+            )
+
+    def _begin_again(self) -> None:
+        """After the topic was made anew, or cut: a schema read twice does no harm, one missed does."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        self._stored.clear()
+        self._connected_reader()
