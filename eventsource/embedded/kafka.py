@@ -155,7 +155,7 @@ def _warming_consumer(bootstrap_servers: str) -> Any:
 
 
 def _group_coordinator_answers(consumer: Any) -> bool:
-    # Not Admin's describe_consumer_groups: librdkafka 2.16 aborts the process when that meets a coordinator that moves.
+    # Not Admin's describe_consumer_groups: librdkafka 2.16 aborts the process if it times out looking for a coordinator.
     try:
         consumer.committed([TopicPartition(_WARMING, 0)], timeout=_ASK_SECONDS)
     except KafkaException:

@@ -1,0 +1,110 @@
+"""`eventsource dev` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from eventsource.embedded.processes import ProcessRecord
+from eventsource.embedded.record import StackRecord
+
+
+@contextmanager
+def dev(tmp_path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a folder of its own, in a session of its own: signals reach it alone."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "eventsource", "dev", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def servers_of(data_dir: Path) -> list[ProcessRecord]:
+    record = StackRecord.read(data_dir)
+    assert record is not None
+    return record.servers
+
+
+def test_it_prints_addresses_that_answer_and_stops_in_order_on_sigterm(tmp_path: Path) -> None:
+    with dev(tmp_path, "--ephemeral", "--json", "--kafka-port", "0", "--postgres-port", "0") as process:
+        assert process.stdout is not None
+        addresses = json.loads(process.stdout.readline())
+        with psycopg.connect(addresses["postgres_url"]) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        admin = AdminClient({"bootstrap.servers": addresses["bootstrap_servers"]})
+        assert len(admin.list_topics(timeout=10).brokers) == 1
+        assert addresses["environment"] == {
+            "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS": addresses["bootstrap_servers"],
+            "EVENTSOURCE_POSTGRES__URL": addresses["postgres_url"],
+        }
+        data_dir = Path(addresses["data_dir"])
+        servers = servers_of(data_dir)
+        process.terminate()
+        rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert rest == ""
+    assert "stopping" in errors
+    assert not any(server.is_alive for server in servers)
+    assert not data_dir.exists()
+
+
+def test_people_see_addresses_and_logs_until_ctrl_c(tmp_path: Path) -> None:
+    with dev(tmp_path, "--logs", "--kafka-port", "0", "--postgres-port", "0") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines: list[str] = []
+        while not lines or "Ctrl-C" not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], process.stderr.read()
+        text = "".join(lines)
+        exports = dict(line.strip().removeprefix("export ").split("=", 1) for line in lines if "export " in line)
+        assert exports["EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS"] in text
+        assert "psql postgresql://" in text
+        assert "kcat -b 127.0.0.1:" in text
+        url = exports["EVENTSOURCE_POSTGRES__URL"]
+        with pytest.raises(psycopg.errors.UndefinedTable), psycopg.connect(url) as connection:
+            connection.execute("SELECT * FROM no_such_table")
+        while "no_such_table" not in (line := process.stderr.readline()):
+            assert line
+        assert line.startswith("postgres | ")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert servers_of(tmp_path / ".eventsource") == []
+    assert (tmp_path / ".eventsource" / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--brokers", "2"], "use 1 or 3"),
+        (["--reload"], "name the app as MODULE:APP"),
+        (["--data-dir", "file"], "choose another"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, arguments: list[str], text: str) -> None:
+    (tmp_path / "file").write_text("")
+    with dev(tmp_path, *arguments) as process:
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode in {1, 2}
+    assert output == ""
+    assert text in errors
+    assert "Traceback" not in errors
