@@ -8,8 +8,8 @@ from typing import Any
 from eventsource.commands.receipt import Receipt
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import Status
-from eventsource.domain import Aggregate, Rejected
-from eventsource.domain.rejected import find_rejected
+from eventsource.domain import Aggregate
+from eventsource.domain.rejected import restore_rejected
 from eventsource.errors import (
     AlreadyExists,
     CommandIdReused,
@@ -36,8 +36,7 @@ def _error(reply: Reply, aggregate: type[Aggregate[Any]], aggregate_id: str) -> 
     details: dict[str, Any] = json.loads(reply.details) if reply.details else {}
     match reply.status:
         case Status.REJECTED:
-            rejected = find_rejected(reply.code, aggregate.__module__) or Rejected
-            return rejected.from_details(reply.code, details)
+            return restore_rejected(reply.code, details, aggregate.__module__)
         case Status.NOT_FOUND:
             return NotFound(name, aggregate_id)
         case Status.ALREADY_EXISTS:

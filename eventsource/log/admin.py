@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Final, TypeVar
 
@@ -126,19 +127,31 @@ class LogAdmin:
             for resource, future in answers.items()
         }
 
-    def create_topic(self, name: str, partitions: int, replication_factor: int, config: Mapping[str, str]) -> bool:
-        """Makes a topic and waits until it can be described; returns False where it existed already."""
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=replication_factor, config=dict(config))
-        future = self._client.create_topics([topic], request_timeout=self._timeout)[name]
-        try:
-            future.result(self._timeout + 1)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                return False
-            raise translate(error.args[0], f"making topic {name}", self._bootstrap) from error
-        except FutureTimeout as error:
-            raise self._no_answer(f"making topic {name}") from error
-        return True
+    def create_topics(self, topics: Sequence[NewTopic]) -> None:
+        """Makes topics, if they are not there, and waits until the brokers describe every one of them."""
+        if not topics:
+            return
+        for name, future in self._client.create_topics(list(topics), request_timeout=self._timeout).items():
+            try:
+                future.result(self._timeout + 1)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise translate(error.args[0], f"making topic {name}", self._bootstrap) from error
+            except FutureTimeout as error:
+                raise self._no_answer(f"making topic {name}") from error
+        self._wait_until_described({topic.topic for topic in topics})
+
+    def _wait_until_described(self, names: set[str]) -> None:
+        # The controller answers before every broker has heard of a topic.
+        waited_seconds, pause_seconds = 0.0, 0.02
+        while missing := names - set(self.partition_counts(names)):
+            if waited_seconds > self._timeout:
+                raise BrokerUnavailable(
+                    f"topics were made but cannot be seen after {self._timeout:g} s: {', '.join(sorted(missing))}: try again"
+                )
+            time.sleep(pause_seconds)
+            waited_seconds += pause_seconds
+            pause_seconds = min(2 * pause_seconds, 0.5)
 
     def first_offsets(self, partitions: Iterable[TopicAndPartition]) -> dict[TopicAndPartition, int]:
         """The lowest offset that each partition still holds."""
@@ -161,13 +174,22 @@ class LogAdmin:
         request = {TopicPartition(topic, partition): spec for topic, partition in partitions}
         if not request:
             return {}
-        futures = self._client.list_offsets(request, isolation_level=isolation, request_timeout=self._timeout)
-        return {
-            (partition.topic, partition.partition): self._result(
-                future, f"asking for the offsets of {partition.topic}[{partition.partition}]"
-            ).offset
-            for partition, future in futures.items()
-        }
+        deadline, pause_seconds = time.monotonic() + self._timeout, 0.02
+        while True:
+            futures = self._client.list_offsets(request, isolation_level=isolation, request_timeout=self._timeout)
+            try:
+                return {
+                    (where.topic, where.partition): self._result(
+                        future, f"asking for the offsets of {where.topic}[{where.partition}]"
+                    ).offset
+                    for where, future in futures.items()
+                }
+            except BrokerUnavailable as error:
+                # Leaders move, and those of a topic just made are elected after it can be seen.
+                if not _is_settling(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, 0.5)
 
     def committed_offsets(
         self, group: str, partitions: Iterable[TopicAndPartition]
@@ -201,6 +223,14 @@ class LogAdmin:
             f"no broker answered within {self._timeout:g} s ({doing}) at {self._bootstrap}: check "
             "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS and that Kafka runs (`eventsource dev` starts one here)"
         )
+
+
+def _is_settling(error: BrokerUnavailable) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, KafkaException) and cause.args[0].code() in (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    )
 
 
 def _uuid_bytes(topic_id: Any) -> bytes:

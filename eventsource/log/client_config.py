@@ -23,7 +23,8 @@ def base_config(client_config: Mapping[str, Any]) -> dict[str, Any]:
     """Any client: the user's settings, and client errors to the log instead of stderr."""
     return {
         "error_cb": _log_error,
-        "log_level": 3,
+        # Lines on stderr are no log: what matters reaches `error_cb`, and librdkafka goes on trying by itself.
+        "log_level": 2,
         **client_config,
     }
 

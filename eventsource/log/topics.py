@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import NewTopic
 
 from eventsource.app import App
 from eventsource.errors import BrokerUnavailable, TopicMismatch, TopicMissing
@@ -95,9 +96,13 @@ def apply(app: App, settings: Settings) -> list[TopicChange]:
     admin = _admin(settings)
     replicas = settings.kafka.replication_factor or min(3, admin.broker_count())
     extra = {"min.insync.replicas": "2"} if replicas >= 3 else {}
-    for change in changes:
-        if change.action == "create":
-            admin.create_topic(change.topic, change.partitions, replicas, {**change.config, **extra})
+    admin.create_topics(
+        [
+            NewTopic(change.topic, change.partitions, replicas, config={**change.config, **extra})
+            for change in changes
+            if change.action == "create"
+        ]
+    )
     made = [change for change in changes if change.action in ("create", "record")]
     if made:
         _record(app, settings, admin, [change.topic for change in made])

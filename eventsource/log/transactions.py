@@ -159,7 +159,8 @@ class PartitionWriter:
         """Drops both producers. What they had open ends when somebody fences their ids, or at the transaction's time-out."""
         for producer in self._producers:
             producer.purge()
-            producer.close()
+        # Dropped, not closed: `Producer.close` would abort through a coordinator that may be the reason for dropping it.
+        self._producers.clear()
 
     def _abort(self, producer: Producer, error: Exception) -> LogError:
         kafka_error = error.args[0] if isinstance(error, KafkaException) else None

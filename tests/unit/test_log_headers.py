@@ -49,7 +49,15 @@ def an_event(**changes: object) -> EventHeaders:
 
 @given(
     st.builds(
-        CommandHeaders, IDS, IDS, IDS, INT64, st.none() | COUNTS, st.none() | PARTITIONS, st.binary(min_size=16, max_size=16), TRAILS
+        CommandHeaders,
+        IDS,
+        IDS,
+        IDS,
+        INT64,
+        st.none() | COUNTS,
+        st.none() | PARTITIONS,
+        st.binary(min_size=16, max_size=16),
+        TRAILS,
     )
 )
 def test_command_headers_survive_the_wire(headers: CommandHeaders) -> None:
@@ -89,14 +97,23 @@ def test_the_bytes_of_an_events_headers_are_those_of_the_reference() -> None:
         "ce_source": b"/bank/account",
         "ce_type": b"deposited",
         "ce_sequence": b"00000000000000000007",
-        "es": bytes.fromhex("01 00 02 000102030405060708090a0b0c0d0e0f 00000003 000000000000002a 0000018bcfe5687b 3132333435363738")
+        "es": bytes.fromhex(
+            "01 00 02 000102030405060708090a0b0c0d0e0f 00000003 000000000000002a 0000018bcfe5687b 3132333435363738"
+        )
         + b"\0\0\0\0\0\3ada",
     }
 
 
 def test_the_bytes_of_a_commands_headers_are_those_of_the_reference() -> None:
-    headers = dict(command_headers(CommandHeaders("c-1", "deposit", "/bank/client", 1, 7, 3, b"client-id-16byte", Trail("cor"))))
-    assert headers["es"] == bytes.fromhex("01 00 01 0000000000000001 0000000000000007 00000003") + b"client-id-16byte" + b"\0\3cor\0\0\0\0"
+    headers = dict(
+        command_headers(CommandHeaders("c-1", "deposit", "/bank/client", 1, 7, 3, b"client-id-16byte", Trail("cor")))
+    )
+    assert (
+        headers["es"]
+        == bytes.fromhex("01 00 01 0000000000000001 0000000000000007 00000003")
+        + b"client-id-16byte"
+        + b"\0\3cor\0\0\0\0"
+    )
 
 
 def test_a_later_revision_shows_in_the_type() -> None:

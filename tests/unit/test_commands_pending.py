@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from eventsource.commands.pending import Pending
+from eventsource.commands.receipt import Receipt
+from eventsource.errors import NotFound, OutcomeUnknown
+from eventsource.log.token import Token
+
+RECEIPT = Receipt("c-1", "acc-1", 3, Token(bytes(16), 0, 5, "acc-1", 3))
+
+
+@pytest.fixture
+def pending() -> Pending:
+    return Pending("c-1", "acc-1", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_a_thread_that_waits_gets_the_receipt(pending: Pending) -> None:
+    threading.Timer(0.01, pending.resolve, [RECEIPT]).start()
+    assert pending.result(5) == RECEIPT
+
+
+def test_a_coroutine_that_awaits_gets_the_receipt(pending: Pending) -> None:
+    async def wait() -> Receipt:
+        threading.Timer(0.01, pending.resolve, [RECEIPT]).start()
+        return await pending
+
+    assert asyncio.run(wait()) == RECEIPT
+
+
+def test_an_answer_that_was_there_before_is_returned_at_once(pending: Pending) -> None:
+    pending.resolve(RECEIPT)
+
+    async def wait() -> Receipt:
+        return await pending
+
+    assert pending.result() == asyncio.run(wait()) == RECEIPT
+
+
+def test_the_first_answer_counts(pending: Pending) -> None:
+    assert pending.resolve(None, NotFound("account", "acc-1"))
+    assert not pending.resolve(RECEIPT)
+    with pytest.raises(NotFound):
+        pending.result()
+
+
+def test_impatience_is_an_unknown_outcome_that_carries_what_a_retry_needs(pending: Pending) -> None:
+    with pytest.raises(OutcomeUnknown) as caught:
+        pending.result(0.001)
+    assert (caught.value.command_id, caught.value.sent_at) == ("c-1", datetime(2026, 1, 1, tzinfo=UTC))
+    pending.resolve(RECEIPT)
+    assert pending.result() == RECEIPT
+
+
+def test_a_cancelled_wait_leaves_the_command_on_its_way(pending: Pending) -> None:
+    async def wait() -> Receipt:
+        return await pending
+
+    async def cancel_then_wait() -> Receipt:
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        pending.resolve(RECEIPT)
+        return await pending
+
+    assert asyncio.run(cancel_then_wait()) == RECEIPT
+
+
+def test_callbacks_run_once_each(pending: Pending) -> None:
+    called: list[str] = []
+    pending.add_done_callback(lambda done: called.append(done.command_id))
+    pending.resolve(RECEIPT)
+    pending.resolve(RECEIPT)
+    pending.add_done_callback(lambda done: called.append("late"))
+    assert called == ["c-1", "late"]

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Self
+
+import pytest
+from eventsource.commands.states import AggregateStates
+from eventsource.domain import Aggregate, Command, Event, applies, creates, decides
+from eventsource.errors import ForkDetected
+
+
+class Add(Command, name="add"):
+    item: str
+
+
+class Added(Event, name="added"):
+    item: str
+
+
+class Basket(Aggregate, name="basket"):
+    items: list[str]
+
+    @creates
+    @classmethod
+    def begin(cls, command: Add) -> Added:
+        return Added(item=command.item)
+
+    @creates
+    @classmethod
+    def on_begun(cls, event: Added) -> Self:
+        return cls(items=[event.item])
+
+    @decides
+    def add(self, command: Add) -> Added:
+        return Added(item=command.item)
+
+    @applies
+    def on_added(self, event: Added) -> None:
+        self.items.append(event.item)
+        if event.item == "poison":
+            raise RuntimeError("cannot hold that")
+
+
+@pytest.fixture
+def states() -> AggregateStates:
+    return AggregateStates(Basket.__definition__)
+
+
+def items(states: AggregateStates, aggregate_id: str = "b") -> list[str] | None:
+    current = states.find(aggregate_id)
+    return None if current is None else current.state.items  # type: ignore[attr-defined]
+
+
+def test_a_batch_sees_its_own_changes(states: AggregateStates) -> None:
+    states.apply("b", (Added(item="x"),), 0)
+    states.apply("b", (Added(item="y"),), 1)
+    current = states.find("b")
+    assert items(states) == ["x", "y"]
+    assert current is not None
+    assert (current.version, current.offset, current.index) == (2, -1, 1)
+
+
+def test_a_commit_keeps_a_batch_and_gives_it_offsets(states: AggregateStates) -> None:
+    states.apply("b", (Added(item="x"), Added(item="y")), 3)
+    states.commit([0, 0, 0, 70, 71])
+    current = states.find("b")
+    assert current is not None
+    assert (current.version, current.offset, current.index) == (2, 71, -1)
+
+
+def test_a_rollback_leaves_the_committed_state_untouched_even_inside_lists(states: AggregateStates) -> None:
+    states.apply("b", (Added(item="x"),), 0)
+    states.commit([10])
+    states.apply("b", (Added(item="y"),), 0)
+    states.apply("new", (Added(item="z"),), 1)
+    states.rollback()
+    assert items(states) == ["x"]
+    assert states.find("new") is None
+
+
+def test_an_event_that_cannot_be_applied_leaves_the_aggregate_as_it_was_before_its_command(
+    states: AggregateStates,
+) -> None:
+    states.apply("b", (Added(item="x"),), 0)
+    states.commit([10])
+    states.apply("b", (Added(item="y"),), 0)
+    with pytest.raises(RuntimeError):
+        states.apply("b", (Added(item="z"), Added(item="poison")), 1)
+    assert items(states) == ["x", "y"]
+    states.apply("b", (Added(item="after"),), 1)
+    states.commit([11, 12])
+    assert items(states) == ["x", "y", "after"]
+
+
+def test_a_replay_that_cannot_apply_an_event_stops_that_aggregate_alone(states: AggregateStates) -> None:
+    states.replay("b", Added(item="x"), 1, 0)
+    states.replay("b", Added(item="poison"), 2, 1)
+    states.replay("other", Added(item="x"), 1, 2)
+    with pytest.raises(ForkDetected, match=r"basket 'b' is stopped.*version 2.*mend the handler"):
+        states.check("b")
+    states.check("other")
+    assert list(states.stopped) == ["b"]
+
+
+def test_the_first_reason_to_stop_stands(states: AggregateStates) -> None:
+    states.stop("b", "first")
+    states.stop("b", "second")
+    assert states.stopped == {"b": "first"}
