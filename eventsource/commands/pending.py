@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Generator
 from datetime import datetime
@@ -60,7 +61,12 @@ class Pending:
             if not arrived.done():  # a cancelled wait leaves the command on its way
                 arrived.set_result(None)
 
-        self.add_done_callback(lambda _: loop.call_soon_threadsafe(wake))
+        def wake_in_loop(_: Pending) -> None:
+            # The loop may be gone by the time the answer comes: then nobody waits any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(wake)
+
+        self.add_done_callback(wake_in_loop)
         yield from arrived.__await__()
         return self._outcome()
 

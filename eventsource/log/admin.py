@@ -45,6 +45,10 @@ _UNKNOWN_TOPIC: Final = frozenset(
 )
 
 
+_EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
 def translate(error: KafkaError, doing: str, bootstrap_servers: str) -> LogError:
     """A Kafka error as one of ours, with what was being done and what to do about it."""
     if error.code() in _UNKNOWN_TOPIC:
@@ -155,7 +159,7 @@ class LogAdmin:
 
     def first_offsets(self, partitions: Iterable[TopicAndPartition]) -> dict[TopicAndPartition, int]:
         """The lowest offset that each partition still holds."""
-        return self._offsets(partitions, OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED)
+        return self._offsets(partitions, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
 
     def end_offsets(
         self, partitions: Iterable[TopicAndPartition], *, committed_only: bool = False
@@ -166,7 +170,7 @@ class LogAdmin:
         offset, and a replay that stops there forks the aggregates whose transactions were still open.
         """
         isolation = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
-        return self._offsets(partitions, OffsetSpec.latest(), isolation)
+        return self._offsets(partitions, _LATEST, isolation)
 
     def _offsets(
         self, partitions: Iterable[TopicAndPartition], spec: OffsetSpec, isolation: IsolationLevel

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Self
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from pydantic import Field
+
 from eventsource.app import App
 from eventsource.clock import SystemClock
 from eventsource.commands.client import Client
@@ -41,7 +43,6 @@ from eventsource.log.record import Record
 from eventsource.log.topics import apply, check_topics, plan
 from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import ClientSettings, KafkaSettings, Settings
-from pydantic import Field
 
 Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=2)]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import NewTopic
+
 from eventsource.errors import Fenced, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.membership import Membership, Owned

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+
 from eventsource.commands.owner_state import TRANSITIONS, OwnerState, check_transition
 from eventsource.errors import LogError
 
@@ -11,7 +14,7 @@ def test_every_state_has_its_row_in_the_table() -> None:
 
 def test_handling_is_reached_only_by_fencing_locating_and_replaying_in_this_order() -> None:
     order = [OwnerState.ASSIGNED, OwnerState.FENCING, OwnerState.LOCATING, OwnerState.REPLAYING, OwnerState.HANDLING]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         assert check_transition(before, after) is after
         assert [state for state in OwnerState if after in TRANSITIONS[state] and state is not OwnerState.RETURNING] == [
             before

@@ -5,6 +5,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+
 from eventsource.commands.pending import Pending
 from eventsource.commands.receipt import Receipt
 from eventsource.errors import NotFound, OutcomeUnknown

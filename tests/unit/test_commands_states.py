@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Self
 
 import pytest
+
 from eventsource.commands.states import AggregateStates
 from eventsource.domain import Aggregate, Command, Event, applies, creates, decides
 from eventsource.errors import ForkDetected

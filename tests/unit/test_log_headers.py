@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from eventsource.errors import EncodeError, HeaderError
 from eventsource.log.headers import (
     FLAG_ENCRYPTED_BODY,
@@ -17,8 +20,6 @@ from eventsource.log.headers import (
     read_event_headers,
     read_outcome_headers,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 TEXTS = st.text(max_size=30)
 IDS = st.text(min_size=1, max_size=30)

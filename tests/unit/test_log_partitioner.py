@@ -3,6 +3,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+
 from eventsource.errors import EncodeError
 from eventsource.log.partitioner import aggregate_key, murmur2, partition_for
 

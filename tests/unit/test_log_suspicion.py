@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+
 from eventsource.log.suspicion import SLOW_END_SECONDS, Suspicion
 
 

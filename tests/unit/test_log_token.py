@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from eventsource.errors import DecodeError
-from eventsource.log.token import Token
 from hypothesis import given
 from hypothesis import strategies as st
+
+from eventsource.errors import DecodeError
+from eventsource.log.token import Token
 
 
 @given(
