@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import FunctionType
@@ -73,9 +74,15 @@ def projects(*arguments: Any, **named: Any) -> Any:
     Naming the event classes too, `@projects(Moved, keys=…)`, types the function's argument.
     """
     if len(arguments) == 1 and not named and not isinstance(arguments[0], type):
+        _refuse_overwriting(arguments[0], sys._getframe(1).f_locals)
         return _mark(arguments[0], Mark())
     mark = Mark(_event_classes(arguments), _key_spec(named))
-    return lambda method: _mark(method, mark)
+
+    def decorate(method: Any) -> Any:
+        _refuse_overwriting(method, sys._getframe(1).f_locals)
+        return _mark(method, mark)
+
+    return decorate
 
 
 def _event_classes(arguments: tuple[Any, ...]) -> tuple[type[Event], ...]:
@@ -110,6 +117,14 @@ def _mark(method: Any, mark: Mark) -> Any:
         )
     setattr(method, _MARK, mark)
     return method
+
+
+def _refuse_overwriting(method: Any, namespace: Mapping[str, Any]) -> None:
+    # the second `def` of one name silently replaces the first, and its event would go unfolded
+    if "__qualname__" in namespace and marked(namespace.get(getattr(method, "__name__", ""))):
+        raise DefinitionError(
+            f"{method.__qualname__} is defined twice, and the second would replace the first: rename one of them"
+        )
 
 
 def marked(attribute: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from typing import Any, Generic, TypeVar
 
 from eventsource.log.recorded import Recorded
@@ -35,8 +36,9 @@ class MemoryProjection(Generic[M]):
     def rows(self) -> list[M]:
         """The rows as objects of the read model, in the order in which they came to be."""
         twin = self._definition.twin
-        return [twin.to_model(twin.load(values)) for values in self._rows.values()]
+        return [twin.to_model(twin.load(deepcopy(values))) for values in self._rows.values()]
 
     def _load(self, keys: Collection[Key]) -> dict[Key, Any]:
+        # copies, as from a database: a handler that fails must not have changed a dict or list in a row
         twin = self._definition.twin
-        return {key: twin.load(self._rows[key]) for key in keys if key in self._rows}
+        return {key: twin.load(deepcopy(self._rows[key])) for key in keys if key in self._rows}

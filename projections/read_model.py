@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -25,6 +26,7 @@ from sqlalchemy import (
     Text,
     Time,
     Uuid,
+    orm,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
@@ -37,6 +39,7 @@ from eventsource.domain.annotations import Scope, annotations_of, resolve, scope
 from eventsource.errors import DefinitionError
 
 RESERVED_PREFIX: Final = "eventsource_"
+_CLASS_VARIABLE: Final = re.compile(r"\s*(\w+\.)?ClassVar\b")  # as dataclasses tells them from fields
 _ENUM_LENGTH: Final = 255  # of the text column: constant, so that a longer member does not change the table's shape
 
 _JSON: Final = JSONB(none_as_null=True)
@@ -80,14 +83,17 @@ class ReadModel:
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
+        found = _resolve_columns(cls, scope_of(cls, sys._getframe(1)))
         if cls.__dict__.get("__abstract__", False):
+            # SQLAlchemy 2.1 wants the bases of a mapped dataclass to be dataclasses too; 2.0 has no such function.
+            share = getattr(orm, "unmapped_dataclass", None)
+            if share is not None:
+                share(kw_only=True)(cls)
             return
         _check_class(cls)
-        scope = scope_of(cls, sys._getframe(1))
-        found = _resolve_columns(cls, scope)
         try:
             registry(metadata=MetaData(), type_annotation_map=_type_map(found)).mapped_as_dataclass(kw_only=True)(cls)
-        except (ArgumentError, InvalidRequestError, MappedAnnotationError, TypeError) as error:
+        except (ArgumentError, InvalidRequestError, MappedAnnotationError, NameError, TypeError) as error:
             if "primary key" in str(error):
                 raise DefinitionError(
                     f"{cls.__qualname__} has no primary key: mark the column that finds a row with mapped_column(primary_key=True)"
@@ -120,6 +126,8 @@ def _resolve_columns(cls: type[ReadModel], scope: Scope) -> list[Any]:
             continue
         resolved: dict[str, Any] = {}
         for name, annotation in annotations_of(owner).items():
+            if isinstance(annotation, str) and _CLASS_VARIABLE.match(annotation):
+                continue
             if isinstance(annotation, str | ForwardRef):
                 annotation = resolve(annotation, scope, f"{owner.__qualname__}.{name}")  # noqa: PLW2901 - the same, evaluated
             resolved[name] = annotation

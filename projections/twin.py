@@ -185,19 +185,19 @@ def _columns(model: type[ReadModel], mapper: Mapper[Any]) -> list[TwinColumn]:
 def _default(
     where: str, field: dataclasses.Field[Any] | None, column: Column[Any]
 ) -> tuple[bool, Any, Callable[[], Any] | None]:
-    if field is not None and field.default_factory is not dataclasses.MISSING:
-        return True, None, field.default_factory
-    # SQLAlchemy 2.1 puts a marker into the dataclass and the value into the column; 2.0 does it the other way round.
-    marker = field is None or isinstance(field.default, LoaderCallableStatus) or field.default is dataclasses.MISSING
-    if not marker and field is not None:
-        return True, field.default, None
-    if column.default is not None:
-        if not isinstance(column.default, ScalarElementColumnDefault):
-            raise DefinitionError(
-                f"{where} has a default that the database or SQLAlchemy computes: use default=… or default_factory=…, which the fold "
-                "can compute too"
-            )
+    # SQLAlchemy 2.1 puts the value into the column and a marker into the dataclass; 2.0 puts the value into the dataclass.
+    if isinstance(column.default, ScalarElementColumnDefault):
         return True, column.default.arg, None
+    if column.default is not None:
+        raise DefinitionError(
+            f"{where} has a default that the database or SQLAlchemy computes: use default=… or default_factory=…, which the fold "
+            "can compute too"
+        )
+    if field is not None and field.default_factory is not dataclasses.MISSING:
+        if not isinstance(field.default_factory(), LoaderCallableStatus):
+            return True, None, field.default_factory
+    elif field is not None and not isinstance(field.default, LoaderCallableStatus | type(dataclasses.MISSING)):
+        return True, field.default, None
     return bool(column.nullable), None, None
 
 
