@@ -30,13 +30,12 @@ from eventsource.errors import (
 from eventsource.log.headers import (
     NO_CLIENT,
     CommandHeaders,
-    EventHeaders,
+    FactWriter,
     Origin,
-    OutcomeHeaders,
     Trail,
     body_hash,
-    event_headers,
-    outcome_headers,
+    event_es,
+    outcome_es,
     read_command_headers,
 )
 from eventsource.log.partitioner import partition_for
@@ -99,6 +98,7 @@ class CommandHandling:
         self._events_topic = names.events(self.definition.name)
         self._outcomes_topic = names.outcomes(self.definition.name)
         self._source = f"/{names.prefix}/{self.definition.name}"
+        self._facts = FactWriter(self._source)
         self._commands: dict[str, MessageCodec[Command]] = _codecs(self.definition.commands, schemas)
         events: dict[str, MessageCodec[Event]] = _codecs(self.definition.events, schemas)
         self._events = {event: events[event.message_name] for event in self.definition.events.values()}
@@ -224,40 +224,32 @@ class CommandHandling:
         self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))
 
     def _event_records(self, request: _Request, events: tuple[Event, ...], version: int) -> list[Outgoing]:
-        trail = _passed_on(request.headers.trail)
-        origin = Origin(self._topic_id, request.record.partition, request.record.offset)
+        record, command_id = request.record, request.headers.command_id
+        origin = Origin(self._topic_id, record.partition, record.offset)
+        es = event_es(origin, record.timestamp_ms, request.body_hash, _passed_on(request.headers.trail))
+        count = len(events)
         records = []
-        size_bytes = 0
         for index, event in enumerate(events, 1):
-            outgoing = Outgoing(
-                self._events_topic,
-                self.partition,
-                request.record.key,
-                self._events[type(event)].encode(event),
-                event_headers(
-                    EventHeaders(
-                        command_id=request.headers.command_id,
-                        index=index,
-                        count=len(events),
-                        type=event.message_name,
-                        revision=event.message_revision,
-                        source=self._source,
-                        version=version + index,
-                        origin=origin,
-                        time_ms=request.record.timestamp_ms,
-                        body_hash=request.body_hash,
-                        trail=trail,
-                    )
-                ),
+            headers = self._facts.event(
+                es, command_id, index, count, event.message_name, event.message_revision, version + index
             )
-            size_bytes += outgoing.size_bytes
-            if outgoing.size_bytes > self._max_bytes:
-                raise MessageTooLarge(
-                    f"event {event.message_name!r} takes {outgoing.size_bytes} bytes, {self._max_bytes} are allowed: store what is large "
-                    "elsewhere and keep a reference in the event"
-                )
+            outgoing = Outgoing(
+                self._events_topic, self.partition, record.key, self._events[event.__class__].encode(event), headers
+            )
+            self._check_size(event, outgoing)
             records.append(outgoing)
         return records
+
+    def _check_size(self, event: Event, outgoing: Outgoing) -> None:
+        # What is far from the limit need not be counted to the byte.
+        if len(outgoing.value) + len(outgoing.headers[-1][1]) < self._max_bytes // 2:
+            return
+        size_bytes = outgoing.size_bytes
+        if size_bytes > self._max_bytes:
+            raise MessageTooLarge(
+                f"event {event.message_name!r} takes {size_bytes} bytes, {self._max_bytes} are allowed: store what is large "
+                "elsewhere and keep a reference in the event"
+            )
 
     # --- answers -------------------------------------------------------------------------------------------------
 
@@ -288,23 +280,14 @@ class CommandHandling:
     def _outcome_record(self, request: _Request, answer: Answer) -> Outgoing:
         record, headers = request.record, request.headers
         outcome = Outcome(status=answer.status, version=answer.version, code=answer.code, details=answer.details)
+        origin = Origin(self._topic_id, record.partition, record.offset)
+        es = outcome_es(origin, record.timestamp_ms, request.body_hash, _passed_on(headers.trail))
         return Outgoing(
             self._outcomes_topic,
             self.partition,
             record.key,
             self._outcomes.encode(outcome),
-            outcome_headers(
-                OutcomeHeaders(
-                    command_id=headers.command_id,
-                    type=headers.type,
-                    source=self._source,
-                    version=answer.version,
-                    origin=Origin(self._topic_id, record.partition, record.offset),
-                    time_ms=record.timestamp_ms,
-                    body_hash=request.body_hash,
-                    trail=_passed_on(headers.trail),
-                )
-            ),
+            self._facts.outcome(es, headers.command_id, headers.type, answer.version),
         )
 
     def _answer(self, request: _Request, handled: Handled, answer: Answer) -> None:

@@ -23,6 +23,8 @@ KIND_EVENT: Final = 2
 KIND_OUTCOME: Final = 3
 BODY_HASH_BYTES: Final = 8
 NO_CLIENT: Final = bytes(16)
+_SPEC_VERSION_HEADER: Final = ("ce_specversion", SPEC_VERSION)
+_NO_TRAIL: Final = bytes(6)  # three empty texts
 
 _PREFIX = struct.Struct(">BBB")  # version, flags, kind
 _COMMAND = struct.Struct(
@@ -131,36 +133,65 @@ def command_headers(headers: CommandHeaders) -> list[tuple[str, bytes]]:
     ]
 
 
+class FactWriter:
+    """Writes the headers of one aggregate's events and outcomes. What all of them share is made once."""
+
+    def __init__(self, source: str) -> None:
+        self._source = ("ce_source", source.encode())
+        self._types: dict[tuple[str, int], tuple[str, bytes]] = {}
+
+    def event(
+        self, es: bytes, command_id: str, index: int, count: int, type_: str, revision: int, version: int
+    ) -> list[tuple[str, bytes]]:
+        """The headers of event `index` of `count` of a command; `es` is what `event_es` made for all of them."""
+        return self._headers(es, f"{command_id}/{index}.{count}", type_, revision, version)
+
+    def outcome(self, es: bytes, command_id: str, type_: str, version: int) -> list[tuple[str, bytes]]:
+        """The headers of a command's outcome; `es` is what `outcome_es` made."""
+        return self._headers(es, command_id, type_, 1, version)
+
+    def _headers(self, es: bytes, ce_id: str, type_: str, revision: int, version: int) -> list[tuple[str, bytes]]:
+        ce_type = self._types.get((type_, revision))
+        if ce_type is None:
+            ce_type = ("ce_type", (type_ if revision == 1 else f"{type_}.v{revision}").encode())
+            self._types[type_, revision] = ce_type
+        return [
+            _SPEC_VERSION_HEADER,
+            ("ce_id", ce_id.encode()),
+            self._source,
+            ce_type,
+            ("ce_sequence", b"%020d" % version),
+            ("es", es),
+        ]
+
+
+def event_es(origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
+    """The `es` header of all events of one command."""
+    return _fact_es(KIND_EVENT, origin, time_ms, body_hash, trail)
+
+
+def outcome_es(origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
+    """The `es` header of a command's outcome."""
+    return _fact_es(KIND_OUTCOME, origin, time_ms, body_hash, trail)
+
+
 def event_headers(headers: EventHeaders) -> list[tuple[str, bytes]]:
-    """The Kafka headers of an event."""
-    return _fact_headers(
-        KIND_EVENT,
-        f"{headers.command_id}/{headers.index}.{headers.count}",
-        headers.type if headers.revision == 1 else f"{headers.type}.v{headers.revision}",
-        headers,
+    """The Kafka headers of an event, written from scratch."""
+    es = event_es(headers.origin, headers.time_ms, headers.body_hash, headers.trail)
+    return FactWriter(headers.source).event(
+        es, headers.command_id, headers.index, headers.count, headers.type, headers.revision, headers.version
     )
 
 
 def outcome_headers(headers: OutcomeHeaders) -> list[tuple[str, bytes]]:
-    """The Kafka headers of an outcome."""
-    return _fact_headers(KIND_OUTCOME, headers.command_id, headers.type, headers)
+    """The Kafka headers of an outcome, written from scratch."""
+    es = outcome_es(headers.origin, headers.time_ms, headers.body_hash, headers.trail)
+    return FactWriter(headers.source).outcome(es, headers.command_id, headers.type, headers.version)
 
 
-def _fact_headers(
-    kind: int, ce_id: str, ce_type: str, headers: EventHeaders | OutcomeHeaders
-) -> list[tuple[str, bytes]]:
-    origin = headers.origin
-    es = _EVENT.pack(
-        ES_VERSION, 0, kind, origin.topic_id, origin.partition, origin.offset, headers.time_ms, headers.body_hash
-    ) + _trail_bytes(headers.trail)
-    return [
-        ("ce_specversion", SPEC_VERSION),
-        ("ce_id", ce_id.encode()),
-        ("ce_source", headers.source.encode()),
-        ("ce_type", ce_type.encode()),
-        ("ce_sequence", b"%020d" % headers.version),
-        ("es", es),
-    ]
+def _fact_es(kind: int, origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
+    fixed = _EVENT.pack(ES_VERSION, 0, kind, origin.topic_id, origin.partition, origin.offset, time_ms, body_hash)
+    return fixed + (_NO_TRAIL if trail is EMPTY_TRAIL else _trail_bytes(trail))
 
 
 def _trail_bytes(trail: Trail) -> bytes:
@@ -279,7 +310,7 @@ def _read_origin(es: bytes) -> Origin:
 
 
 def _read_trail(es: bytes, start: int) -> Trail:
-    if len(es) == start + 6 and es.endswith(b"\0\0\0\0\0\0"):
+    if len(es) == start + len(_NO_TRAIL) and es.endswith(_NO_TRAIL):
         return EMPTY_TRAIL
     texts = list(_read_texts(es, start))
     if len(texts) < 3 or len(texts) % 2 == 0:
