@@ -1,0 +1,1 @@
+"""What the framework costs and does per second, measured on the machine at hand."""
