@@ -49,7 +49,8 @@ format: $(VENV)/.dev ## format the code and write the generated pages
 
 ifneq ($(UV),)
 make_venv = "$(UV)" venv --quiet --allow-existing $(VENV)
-install = "$(UV)" pip install --quiet --python $(BIN)/python
+# Compiled at once as pip does: where Python may not write bytecode, every start would compile all libraries anew.
+install = "$(UV)" pip install --quiet --compile-bytecode --python $(BIN)/python
 else
 make_venv = $(if $(PYTHON),$(PYTHON) -m venv $(VENV),\
 	{ echo "Python 3.11 or newer is needed and none is on the PATH: install it, or name it with make PYTHON=…" >&2; exit 1; })

@@ -1,0 +1,310 @@
+"""The command line as a shell sees it: real processes, real servers, exit codes, stdout and stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventsource.testing.stack import SessionStack
+
+PATIENCE_SECONDS = 60.0
+
+
+class Shell:
+    """Runs commands in a folder with an app, under the variables of one namespace."""
+
+    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+        self.folder = folder
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("EVENTSOURCE_")}
+        self.environment = {**inherited, "EVENTSOURCE_WORKER__HEALTH_PORT": "0", **variables}
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run_python("-m", "eventsource", *arguments, **variables)
+
+    def run_python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    @contextmanager
+    def worker(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[WorkerProcess]:
+        log = self.folder / f"worker-{time.monotonic_ns()}.log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "eventsource", "run", "shop:shop", "--json", *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+        try:
+            yield WorkerProcess(process, log)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+
+
+class WorkerProcess:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def when_ready(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.log()
+        ready: dict[str, Any] = json.loads(line)
+        return ready
+
+    def end(self, signal_number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signal_number)
+        return self.process.wait(PATIENCE_SECONDS)
+
+
+def http_status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.fixture
+def shell(tmp_path: Path, eventsource_stack: SessionStack, eventsource_namespace: str) -> Shell:
+    shell = Shell(tmp_path, {**eventsource_stack.environment, "EVENTSOURCE_NAMESPACE": eventsource_namespace})
+    made = shell.run("init")
+    assert made.returncode == 0, made.stderr
+    return shell
+
+
+@pytest.fixture
+def applied(shell: Shell) -> Shell:
+    done = shell.run("topics", "apply", "shop:shop")
+    assert done.returncode == 0, done.stderr
+    return shell
+
+
+def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The error of a command that failed: nothing on stdout, one line on stderr."""
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.strip()
+
+
+# --- the app that init writes ------------------------------------------------------------------------------------
+
+
+def test_the_app_that_init_writes_runs_as_it_is(applied: Shell) -> None:
+    with applied.worker() as worker:
+        assert worker.when_ready()["runners"] == ["commands/item", "projection/stock"]
+        done = applied.run_python("shop.py")
+        assert done.returncode == 0, done.stderr + worker.log()
+        refused, level = done.stdout.splitlines()
+        assert refused == "refused: only 7 left"
+        assert level.endswith(": 7 Teapot")
+        assert worker.end() == 0
+
+
+# --- topics ------------------------------------------------------------------------------------------------------
+
+
+def test_topics_are_planned_made_once_and_then_as_recorded(shell: Shell) -> None:
+    planned = shell.json("topics", "plan", "shop:shop")
+    assert {change["action"] for change in planned} == {"create"}
+    made = shell.json("topics", "apply", "shop:shop")
+    assert [change["topic"] for change in made] == [change["topic"] for change in planned]
+    assert {change["action"] for change in shell.json("topics", "plan", "shop:shop")} == {"none"}
+    table = shell.run("topics", "plan", EVENTSOURCE_APP="shop:shop")
+    assert table.returncode == 0
+    assert f"{shell.environment['EVENTSOURCE_NAMESPACE']}.shop.item.events" in table.stdout
+    assert "nothing to do" in table.stderr
+
+
+def test_another_partition_count_is_a_conflict_everywhere_and_4(applied: Shell) -> None:
+    app = applied.folder / "shop.py"
+    app.write_text(app.read_text().replace("consumers=[Stock])", "consumers=[Stock], partitions=3)"))
+    planned = applied.run("topics", "plan", "shop:shop", "--json")
+    assert planned.returncode == 4
+    assert {change["action"] for change in json.loads(planned.stdout) if ".item." in change["topic"]} == {"conflict"}
+    for arguments in (("topics", "apply", "shop:shop"), ("run", "shop:shop")):
+        done = applied.run("--log-level", "error", *arguments)
+        assert done.returncode == 4
+        assert "has 8 partitions, the app wants 3" in one_sentence(done)
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+def test_events_are_shown_and_followed(applied: Shell) -> None:
+    with applied.worker() as worker:
+        worker.when_ready()
+        assert applied.run_python("shop.py").returncode == 0
+        assert worker.end() == 0
+    tailed = applied.run("events", "tail", "shop:shop", "item", "--from-beginning", "--no-follow", "--json")
+    assert tailed.returncode == 0, tailed.stderr
+    lines = [json.loads(line) for line in tailed.stdout.splitlines()]
+    assert [(line["version"], line["type"]) for line in lines] == [(1, "registered"), (2, "received"), (3, "shipped")]
+    item_id = lines[0]["id"]
+    limited = applied.run("events", "tail", "shop:shop", "--from-beginning", "--limit", "2")
+    assert limited.returncode == 0
+    assert limited.stdout.count(item_id) == 2
+
+    shown = applied.json("events", "show", "item", item_id, "--app", "shop:shop")
+    assert shown["version"] == 3
+    assert [event["data"] for event in shown["events"]] == [{"title": "Teapot"}, {"quantity": 10}, {"quantity": 3}]
+    assert all(event["time"].endswith("+00:00") for event in shown["events"])
+    table = applied.run("events", "show", "item", item_id, "--app", "shop:shop")
+    assert "title=Teapot" in table.stdout
+
+    missing = applied.run("events", "show", "item", "nobody", "--app", "shop:shop")
+    assert missing.returncode == 4
+    assert "item 'nobody' does not exist" in one_sentence(missing)
+
+
+def test_looking_at_events_before_the_topics_are_made_is_4(shell: Shell) -> None:
+    for arguments in (("events", "tail", "shop:shop"), ("events", "show", "item", "x", "--app", "shop:shop")):
+        done = shell.run(*arguments)
+        assert done.returncode == 4
+        assert "topics apply" in one_sentence(done)
+
+
+# --- a worker's life ---------------------------------------------------------------------------------------------
+
+
+def test_a_worker_tells_its_health_and_drains_on_sigterm(applied: Shell) -> None:
+    with applied.worker() as worker:
+        ready = worker.when_ready()
+        assert http_status(f"{ready['health_url']}/live") == 200
+        assert http_status(f"{ready['health_url']}/ready") == 200
+        assert worker.end() == 0
+        assert "worker_drained" in worker.log()
+        assert "worker_is_ready" in worker.log()
+
+
+def test_a_worker_drains_on_ctrl_c(applied: Shell) -> None:
+    with applied.worker("--only", "commands") as worker:
+        worker.when_ready()
+        assert worker.end(signal.SIGINT) == 0
+
+
+def test_a_worker_ends_with_the_process_that_started_it(applied: Shell) -> None:
+    with applied.worker("--only", "commands", "--until-stdin-closes", stdin=subprocess.PIPE) as worker:
+        worker.when_ready()
+        assert worker.process.stdin is not None
+        worker.process.stdin.close()
+        assert worker.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_worker_without_topics_ends_with_4(shell: Shell) -> None:
+    done = shell.run("--log-level", "error", "run", "shop:shop")
+    assert done.returncode == 4
+    assert "eventsource topics apply" in one_sentence(done)
+
+
+def test_a_taken_health_port_is_2(applied: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = applied.run("run", "shop:shop", "--health-port", str(taken.getsockname()[1]))
+    assert done.returncode == 2
+    assert "--health-port" in one_sentence(done)
+
+
+# --- servers that are not there ----------------------------------------------------------------------------------
+
+
+def test_no_broker_there_is_3_within_seconds(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    shell.environment["EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS"] = address
+    shell.environment["EVENTSOURCE_KAFKA__REQUEST_TIMEOUT_SECONDS"] = "3"
+    commands = [
+        ("run", "shop:shop"),
+        ("topics", "plan", "shop:shop"),
+        ("events", "tail", "shop:shop"),
+        ("events", "show", "item", "1", "--app", "shop:shop"),
+    ]
+    with ThreadPoolExecutor() as pool:
+        for done in pool.map(lambda arguments: shell.run("--log-level", "error", *arguments), commands):
+            assert done.returncode == 3
+            assert address in one_sentence(done)
+
+
+def test_a_port_where_nobody_speaks_kafka_is_3_too(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        done = shell.run(
+            "topics",
+            "plan",
+            "shop:shop",
+            EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS=address,
+            EVENTSOURCE_KAFKA__REQUEST_TIMEOUT_SECONDS="2",
+        )
+    assert done.returncode == 3
+    assert address in one_sentence(done)
+
+
+def test_no_postgres_there_is_3_within_seconds(applied: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"postgresql://me:hunter2@127.0.0.1:{port}/db"
+    done = applied.run("--log-level", "error", "run", "shop:shop", EVENTSOURCE_POSTGRES__URL=url)
+    assert done.returncode == 3
+    text = one_sentence(done)
+    assert f"127.0.0.1:{port}" in text
+    assert "hunter2" not in text
+
+
+def test_a_postgres_that_refuses_is_3_and_told_apart(applied: Shell, eventsource_stack: SessionStack) -> None:
+    base, _, _ = eventsource_stack.postgres_url.rpartition("/")
+    done = applied.run("--log-level", "error", "run", "shop:shop", EVENTSOURCE_POSTGRES__URL=f"{base}/not_there")
+    assert done.returncode == 3
+    assert "the database is missing" in one_sentence(done)
+
+
+def test_commands_alone_need_no_postgres(applied: Shell) -> None:
+    applied.environment["EVENTSOURCE_POSTGRES__URL"] = "postgresql://127.0.0.1:1/db"
+    with applied.worker("--only", "commands") as worker:
+        assert worker.when_ready()["runners"] == ["commands/item"]
+        assert worker.end() == 0
+
+
+def test_a_wrong_kafka_client_setting_is_2(shell: Shell) -> None:
+    done = shell.run("topics", "plan", "shop:shop", EVENTSOURCE_KAFKA__CLIENT__SASL_PASWORD="hunter2")
+    assert done.returncode == 2
+    text = one_sentence(done)
+    assert "sasl.pasword" in text
+    assert "hunter2" not in text
