@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc
 import re
 import types
+import typing
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, Flag
@@ -76,6 +77,9 @@ _SCALARS: Final[dict[Any, Kind]] = {
     pydantic.FutureDate: Kind.DATE,
     pydantic.EmailStr: Kind.STRING,
 }
+
+# Python's own from 3.12 on, and the one that was there before.
+_TYPE_ALIASES: Final = (TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType))
 
 _DECIMAL_MEND = (
     "annotate it as Annotated[Decimal, Field(max_digits=18, decimal_places=2)], with the digits that it needs"
@@ -164,7 +168,7 @@ class _Walk:
                 f"the type variable {annotation} stands for no type", f"parametrise {place.model.__name__}"
             )
         origin = get_origin(annotation)
-        if isinstance(annotation, TypeAliasType) or isinstance(origin, TypeAliasType):
+        if isinstance(annotation, _TYPE_ALIASES) or isinstance(origin, _TYPE_ALIASES):
             shape = self._alias(annotation, metadata, place, seen)
         elif isinstance(annotation, NewType):
             shape = self._annotation(annotation.__supertype__, metadata, place, seen)

@@ -74,8 +74,7 @@ def body_reader(schema: dict[str, Any], load: Load, skip: int, limits: Limits) -
         stream.seek(skip)
         try:
             too_deep = nesting.needed and nesting.is_deeper(value[skip:], limits.nesting)
-            # The last argument: names with the values of union branches that have one.
-            record = None if too_deep else read(stream, parsed, None, False, False, "strict", True)
+            record = None if too_deep else read(stream, parsed, return_named_type=True)
         except Exception as error:  # fastavro's own ReadError is private, and derives from Exception alone
             raise DecodeError(
                 f"{name}: the bytes are not what their schema says ({type(error).__name__}): find out who wrote them"

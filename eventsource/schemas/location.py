@@ -52,6 +52,8 @@ def _reason(error: Exception) -> str:
     """What went wrong, without the value that it went wrong with."""
     if isinstance(error, (EncodeError, DecodeError)):
         return str(error)
+    if isinstance(error, KeyError):
+        return "it has no value: make messages by calling their class"
     if isinstance(error, RecursionError):
         return "the message nests too deep: flatten it, or refer by id"
     return f"the value is not what its type says ({type(error).__name__})"

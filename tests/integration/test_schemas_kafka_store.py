@@ -229,13 +229,26 @@ def colliding_texts() -> tuple[SchemaText, SchemaText]:
     raise AssertionError("65 vectors of 64 bits are never independent")
 
 
+def make_topic_anew(config: Config, topic: str) -> None:
+    admin = AdminClient(config)
+    admin.delete_topics([topic])[topic].result(10)
+    make_topic(config, topic)
+
+
+def test_a_topic_that_was_made_anew_is_written_to(make_store: MakeStore, config: Config, topic: str) -> None:
+    store = make_store()
+    for name in ("one", "two", "three"):
+        store.register(text_of(name))
+    make_topic_anew(config, topic)
+    store.register(text_of("four"))
+    assert make_store().get(text_of("four").fingerprint).name == "four"
+
+
 def test_a_topic_that_was_made_anew_is_read_from_its_start(make_store: MakeStore, config: Config, topic: str) -> None:
     store = make_store()
     for name in ("one", "two", "three"):
         store.register(text_of(name))
-    admin = AdminClient(config)
-    admin.delete_topics([topic])[topic].result(10)
-    make_topic(config, topic)
+    make_topic_anew(config, topic)
     make_store().register(text_of("four"))
     assert store.get(text_of("four").fingerprint).name == "four"
     assert store.get(text_of("one").fingerprint).name == "one"
