@@ -1,0 +1,317 @@
+"""The snippets of the Markdown pages: finding them, and running those of one page in a process of its own.
+
+CONTRIBUTING.md says how pages are written. `python tests/snippets.py PAGE` runs a page in the current folder.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.metadata
+import io
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parents[1]
+RUN: Final = frozenset({"python", "console", "bash"})
+SHOWN: Final = frozenset({"text", "toml", "ini", "sql", "json", "mermaid"})
+NEEDS_SERVERS: Final = "<!-- snippets: servers -->"
+_NOT_OURS: Final = frozenset({".venv", ".git", ".eventsource", "build", "dist", "node_modules"})
+_FENCE: Final = re.compile(r"^( *)(`{3,}|~{3,})\s*(.*?)\s*$")
+_COMMAND_SECONDS: Final = 60.0
+_READY_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A fenced block. `line` is that of its fence, from 1; `words` are the rest of its info string, such as `file=shop.py`."""
+
+    line: int
+    language: str
+    words: tuple[str, ...]
+    text: str
+
+    @property
+    def file(self) -> str | None:
+        """The file that the snippet is the content of."""
+        return next((word.removeprefix("file=") for word in self.words if word.startswith("file=")), None)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it shows what the snippet before it printed."""
+        return self.language == "text" and self.words == ("output",)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A Markdown page and its snippets, in order."""
+
+    path: Path
+    text: str
+    snippets: tuple[Snippet, ...]
+
+    @property
+    def name(self) -> str:
+        """The path below the project's root."""
+        return self.path.relative_to(ROOT).as_posix()
+
+    @property
+    def needs_servers(self) -> bool:
+        """Whether its snippets are for the integration tests."""
+        return NEEDS_SERVERS in self.text
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is anything to run."""
+        return any(snippet.language in RUN for snippet in self.snippets)
+
+    @classmethod
+    def read(cls, path: Path) -> Page:
+        """Reads a page. Raises `ValueError` at a block that is not closed."""
+        text = path.read_text(encoding="utf-8")
+        return cls(path, text, tuple(_snippets(text)))
+
+    def problems(self) -> list[str]:
+        """What would keep a snippet from being run, or from being run as it is shown; a sentence each."""
+        return [f"{self.name}:{line}: {problem}" for line, problem in self._problems()]
+
+    def _problems(self) -> Iterator[tuple[int, str]]:
+        before: Snippet | None = None
+        for snippet in self.snippets:
+            if snippet.language not in RUN | SHOWN:
+                yield (
+                    snippet.line,
+                    f"no test runs {snippet.language or 'a block without language'!r}: use {sorted(RUN | SHOWN)}",
+                )
+            if snippet.language == "text" and snippet.words and not snippet.is_output:
+                yield snippet.line, f"{snippet.words} means nothing: write `text output` or `text`"
+            if snippet.is_output and (before is None or before.language != "python" or before.file):
+                yield snippet.line, "there is no python snippet before it that could have printed it"
+            if snippet.language in RUN and snippet.words and not (len(snippet.words) == 1 and snippet.file):
+                yield snippet.line, f"{snippet.words} means nothing: a snippet that is run may only say file=NAME"
+            if snippet.language == "console" and not snippet.text.startswith("$ "):
+                yield snippet.line, "a console snippet begins with a command: `$ …`"
+            before = snippet
+
+
+def pages() -> list[Page]:
+    """Every Markdown page of the project."""
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = sorted(name for name in folders if name not in _NOT_OURS and not name.startswith("."))
+        found += [Page.read(Path(folder, name)) for name in sorted(files) if name.endswith(".md")]
+    return found
+
+
+def _snippets(text: str) -> Iterator[Snippet]:
+    opened: tuple[int, str, str, int] | None = None
+    lines: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        fence = _FENCE.match(line)
+        if opened is None:
+            if fence:
+                opened, lines = (number, fence[2], fence[3], len(fence[1])), []
+        elif fence and fence[2].startswith(opened[1]) and not fence[3]:
+            language, *words = opened[2].split() or [""]
+            yield Snippet(opened[0], language, tuple(words), "\n".join(lines) + "\n")
+            opened = None
+        else:
+            lines.append(line[opened[3] :])
+    if opened is not None:
+        raise ValueError(f"the block that begins in line {opened[0]} is not closed")
+
+
+# --- running -----------------------------------------------------------------------------------------------------
+
+
+class SnippetFailed(AssertionError):
+    """A snippet did not do what its page says. The text names page and line."""
+
+
+@dataclass(slots=True)
+class PageRun:
+    """Runs a page's snippets in the current folder, from top to bottom, and ends what they started."""
+
+    page: Page
+    namespace: dict[str, Any] = field(default_factory=lambda: {"__name__": "__page__"})
+    _printed: str = ""
+    _background: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Raises `SnippetFailed` at the first snippet that fails, or whatever a python snippet raises."""
+        folder = str(Path.cwd())
+        sys.path.insert(0, folder)
+        try:
+            for snippet in self.page.snippets:
+                self._run(snippet)
+        finally:
+            self._stop_background()
+            sys.path.remove(folder)
+
+    def _run(self, snippet: Snippet) -> None:
+        if snippet.file is not None:
+            path = Path(snippet.file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(snippet.text, encoding="utf-8")
+            if path.suffix == ".py":
+                compile(snippet.text, str(path), "exec")
+        elif snippet.language == "python":
+            self._python(snippet)
+        elif snippet.language == "console":
+            for line, command, output in _commands(snippet):
+                self._command(line, command, output)
+        elif snippet.language == "bash":
+            self._command(snippet.line, f"set -eu\n{snippet.text}", "")
+        elif snippet.is_output:
+            self._compare(snippet.line, snippet.text, self._printed)
+
+    def _python(self, snippet: Snippet) -> None:
+        # Padded, so that a traceback shows the page's own lines.
+        tree = ast.parse("\n" * snippet.line + snippet.text, str(self.page.path))
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(tree, str(self.page.path), "exec"), self.namespace)
+        self._printed = printed.getvalue()
+
+    def _command(self, line: int, command: str, output: str) -> None:
+        stand_in = _stand_in(command)
+        if isinstance(stand_in, list):
+            for words in stand_in[:-1]:
+                self._shell(line, shlex.join(words))
+            self._start(line, stand_in[-1])
+        else:
+            self._compare(line, output, self._shell(line, stand_in))
+
+    def _shell(self, line: int, command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            self._fail(line, f"`{command}` ended with exit code {done.returncode}:\n{done.stdout}")
+        return done.stdout
+
+    def _start(self, line: int, words: list[str]) -> None:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self._background.append(process)
+        assert process.stderr is not None
+        too_late = threading.Timer(_READY_SECONDS, process.kill)
+        too_late.start()
+        log = []
+        for text in process.stderr:
+            log.append(text)
+            if "worker_is_ready" in text:
+                # Read on, or the process waits for a reader for ever.
+                threading.Thread(target=process.stderr.read, daemon=True).start()
+                break
+        else:
+            self._fail(line, f"`{shlex.join(words)}` ended before it was ready:\n{''.join(log)}")
+        too_late.cancel()
+
+    def _stop_background(self) -> None:
+        for process in self._background:
+            process.send_signal(signal.SIGTERM)
+        for process in self._background:
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def _compare(self, line: int, expected: str, printed: str) -> None:
+        if expected.strip() and not matches(expected, printed):
+            self._fail(line, f"expected\n{expected}\nfound\n{printed}")
+
+    def _fail(self, line: int, problem: str) -> None:
+        raise SnippetFailed(f"{self.page.name}:{line}: {problem}")
+
+
+def matches(expected: str, printed: str) -> bool:
+    """Whether the output is what the page shows. `...` stands for anything, and the widths of tables do not matter."""
+    pattern = re.escape(_plain(expected)).replace(re.escape("..."), ".*?")
+    return re.fullmatch(pattern, _plain(printed), re.DOTALL) is not None
+
+
+def _plain(text: str) -> str:
+    namespace = os.environ.get("EVENTSOURCE_NAMESPACE")
+    if namespace:
+        text = text.replace(f"{namespace}.", "")
+    text = re.sub(r"([━─])[━─┳┻╇┴┬┼]*", r"\1", text)
+    return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
+
+
+def _commands(snippet: Snippet) -> Iterator[tuple[int, str, str]]:
+    """Line, command and expected output of each `$ …`; a command goes on after a backslash at the end of its line."""
+    lines = snippet.text.splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("$ ")]
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        command = [lines[start][2:]]
+        while command[-1].endswith("\\"):
+            command.append(lines[start + len(command)])
+        yield snippet.line + start + 1, "\n".join(command), "\n".join(lines[start + len(command) : end])
+
+
+def _stand_in(command: str) -> str | list[list[str]]:
+    """What is run for a command: itself, but for those that a test cannot run as they are (CONTRIBUTING.md lists them).
+
+    A list of commands is to be run one after the other, and the last of them goes on until the page ends.
+    """
+    words = shlex.split(command)
+    match words:
+        case ["eventsource", "dev", *options]:
+            # The servers are there: what is left of `dev` is what it does with an app once they answer.
+            app = next(word for word in options if ":" in word)
+            return [["eventsource", "topics", "apply", app], ["eventsource", "run", app]]
+        case ["eventsource", "run", *_]:
+            return [words]
+        case ["make", *_]:
+            return f"make --directory {shlex.quote(str(ROOT))} --dry-run {shlex.join(words[1:])} > /dev/null"
+        case ["pip", "install", requirement]:
+            _check_installed(requirement)
+            return "true"
+    return command
+
+
+def _check_installed(requirement: str) -> None:
+    found = re.fullmatch(r"([\w-]+)(?:\[([\w,]+)\])?", requirement)
+    if found is None:
+        raise SnippetFailed(f"`pip install {requirement}`: only NAME or NAME[EXTRA] can be checked")
+    extras = importlib.metadata.metadata(found[1]).get_all("Provides-Extra") or []
+    missing = set(filter(None, (found[2] or "").split(","))) - set(extras)
+    if missing:
+        raise SnippetFailed(f"`pip install {requirement}`: there is no extra {missing}, only {extras}")
+
+
+def environment(**additions: str) -> dict[str, str]:
+    """The environment of the process that runs a page: this one's programs and modules, and no settings but `additions`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("EVENTSOURCE_")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **additions}
+
+
+def run_page(page: Page, folder: Path, **settings: str) -> None:
+    """Runs a page in a folder, in a process of its own. Raises `SnippetFailed` with what that process said."""
+    words = [sys.executable, str(Path(__file__)), str(page.path)]
+    done = subprocess.run(words, cwd=folder, env=environment(**settings), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SnippetFailed(done.stderr)
+
+
+if __name__ == "__main__":
+    PageRun(Page.read(Path(sys.argv[1]).absolute())).run()

@@ -1,0 +1,89 @@
+"""Every snippet of every page is run: those that need servers by `tests/integration/test_docs_snippets_on_servers.py`, the others here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.snippets import ROOT, Page, PageRun, matches, pages, run_page
+
+PAGES = pages()
+PURE = [page for page in PAGES if page.runs and not page.needs_servers]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_snippet_is_one_that_no_test_runs(page: Page) -> None:
+    assert page.problems() == []
+
+
+@pytest.mark.parametrize("page", PURE, ids=lambda page: page.name)
+def test_the_snippets_of_a_page_do_what_it_says(page: Page, tmp_path: Path) -> None:
+    run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_within_the_project_leads_somewhere(page: Page) -> None:
+    prose = re.sub(r"^( *)(`{3,}).*?^\1\2$", "", page.text, flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.path.parent / path).resolve() if path else page.path
+        assert found.exists(), f"{page.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("```py\n1\n```\n", "no test runs 'py'"),
+        ("```\n1\n```\n", "no test runs"),
+        ("~~~ sh\n1\n~~~\n", "no test runs 'sh'"),
+        ("1. a list\n\n   ```pycon\n   >>> 1\n   ```\n", "no test runs 'pycon'"),
+        ("```python skip\n1\n```\n", "means nothing"),
+        ("```console\n1\n```\n", "begins with a command"),
+        ("```text output\n1\n```\n", "could have printed it"),
+        ("```python file=a.py\n1\n```\n```text output\n1\n```\n", "could have printed it"),
+    ],
+)
+def test_a_snippet_that_nothing_runs_is_a_problem(text: str, problem: str, tmp_path: Path) -> None:
+    path = ROOT / "page.md"  # never written: only its name counts
+    (tmp_path / "page.md").write_text(text)
+    page = Page(path, text, Page.read(tmp_path / "page.md").snippets)
+    assert any(problem in found for found in page.problems())
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("```python\n1 / 0\n```\n", "division by zero"),
+        ("```python\nprint(1)\n```\n```text output\n2\n```\n", "expected"),
+        ("```console\n$ echo one\ntwo\n```\n", "expected"),
+        ("```console\n$ echo one\n$ exit 3\n```\n", "exit code 3"),
+        ("```bash\nfalse\ntrue\n```\n", "exit code 1"),
+        ("```console\n$ pip install eventsource-kafka[nothing]\n```\n", "there is no extra"),
+        ("```console\n$ make nothing\n```\n", "exit code 2"),
+        ("```python file=a.py\n1 +\n```\n", "invalid syntax"),
+        ("```python\n1\n", "not closed"),
+    ],
+)
+def test_a_snippet_that_does_something_else_fails(
+    text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tests.snippets.ROOT", tmp_path)
+    path = tmp_path / "page.md"
+    path.write_text(text)
+    with pytest.raises((AssertionError, SyntaxError, ValueError, ZeroDivisionError), match=problem):
+        PageRun(Page.read(path)).run()
+
+
+def test_dots_stand_for_anything_and_widths_do_not_matter() -> None:
+    assert matches("a ... c\n│ x │", "a b\nb c\n│   x  │\n")
+    assert not matches("a ... c", "a b c d")
+    assert matches("┏━━┳━┓", "┏━━━━━┳━━━━┓")
