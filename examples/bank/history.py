@@ -11,12 +11,11 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, NoReturn, cast
+from typing import BinaryIO, Final, Literal, NamedTuple, NoReturn, cast
 
 from eventsource.errors import EventSourceError
 
@@ -50,8 +49,7 @@ class HistoryError(EventSourceError):
         self.column = column
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
+class HistoryRow(NamedTuple):
     """One transaction as the bank wrote it down. Amounts are Czech crowns; `balance` is the one after the transaction."""
 
     line: int

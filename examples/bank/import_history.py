@@ -10,6 +10,7 @@ read models are not as demanded; 130 and 143 interrupted.
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from eventsource.consuming.definition import Readable
 from eventsource.errors import EventSourceError, NotCaughtUp
 from eventsource.log.token import Token
 from eventsource.redaction import redact_text
+from eventsource.settings import Settings
 from examples.bank.app import bank
 from examples.bank.history import HistoryError, HistoryRow, read_history
 from examples.bank.importer import Importer, ImportResult, ImportStopped
@@ -42,6 +44,10 @@ from projections import rebuild
 
 _WORKER_START_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
+# Nobody waits for a single command of a history: fuller batches cost the broker less.
+_LINGER = {"linger.ms": "5"}
+# Python looks for cycles after every 700 new objects, and thousands of commands in flight are not cycles: that took a fifth of the time.
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
 class _Terminated(KeyboardInterrupt):
@@ -52,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code. Errors are one sentence on stderr."""
     options = _parser().parse_args(arguments)
     previous = signal.signal(signal.SIGTERM, _terminate)
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     try:
         with ImportProgress(quiet=options.json) as progress:
             report, problems = Import(
@@ -155,7 +162,7 @@ class Import:
                 self._progress.step("Starting a worker")
                 self._worker = stack.enter_context(WorkerProcess(found.environment, clock=self._clock))
                 self._worker.wait_until_ready(_WORKER_START_SECONDS)
-            client = stack.enter_context(bank.connect(found.settings))
+            client = stack.enter_context(bank.connect(_for_bulk(found.settings)))
             return self._import(client, found, rows)
 
     def _import(self, client: Client, found: Servers, rows: Iterable[HistoryRow]) -> tuple[Report, list[str]]:
@@ -234,6 +241,11 @@ class Import:
 def _begun(rows: Iterator[HistoryRow]) -> Iterator[HistoryRow]:
     """The same rows, of which the first was read already: what is wrong with the file as a whole is told before servers are started."""
     return chain([next(rows)], rows)
+
+
+def _for_bulk(settings: Settings) -> Settings:
+    kafka = settings.kafka
+    return settings.model_copy(update={"kafka": kafka.model_copy(update={"client": {**_LINGER, **kafka.client}})})
 
 
 def _rate(count: int, seconds: float) -> float:

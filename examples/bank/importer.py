@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from eventsource.clock import Clock
 from eventsource.commands.client import Client
@@ -57,8 +58,7 @@ class ImportResult:
     """The newest token of each partition."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sending:
+class _Sending(NamedTuple):
     account_id: str
     command_id: str
     command: OpenAccount | RecordTransaction
@@ -157,7 +157,7 @@ class Importer:
                 self._look()
                 time.sleep(_FULL_WAIT_SECONDS)
             else:
-                pending.add_done_callback(lambda answered: self._take(sending, answered))
+                pending.add_done_callback(partial(self._take, sending))
                 return
 
     def _take(self, sending: _Sending, pending: Pending) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from eventsource.app import App
+from eventsource.consuming.database import connect
 from eventsource.embedded import EmbeddedStack, ProgressCallback
 from eventsource.errors import SettingsError
 from eventsource.log.topics import apply
@@ -59,6 +60,7 @@ def prepare(app: App, settings: Settings) -> None:
     Raises `BrokerUnavailable`, `TopicMismatch`, `DatabaseUnavailable`.
     """
     apply(app, settings)
+    connect(settings.postgres, f"{app.name} import").close()
 
 
 def _environment(additions: Mapping[str, str]) -> dict[str, str]:
