@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,15 +16,19 @@ from eventsource.log.record import Record
 from projections.decoding import BatchDecoder
 from projections.feed import Feed
 from projections.plan import Plan
-from projections.store import ProjectionStore
+from projections.store import ProjectionStore, Topic
 
 if TYPE_CHECKING:
     from eventsource.consuming.definition import ConsumerContext
+
+TopicAndPartition = tuple[str, int]
 
 _log = structlog.get_logger("projections.runner")
 _READ_SECONDS: Final = 0.1
 _MARKERS_SECONDS: Final = 0.2
 """How often, at most, positions move past the ends of transactions while there is nothing else to do."""
+_POSITION_CHECK_SECONDS: Final = 1.0
+"""How often, while there is nothing else to do, it looks whether somebody else moved its positions: a rebuild, say."""
 _TOPIC_CHECK_SECONDS: Final = 10.0
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 2.0
@@ -47,6 +51,7 @@ class ProjectionRunner:
         self._membership: Membership | None = None
         self._healthy = False
         self._markers_at = 0.0
+        self._positions_at = 0.0
         self._topics_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -109,16 +114,22 @@ class ProjectionRunner:
 
     def _turn(self, owned: Owned, share: _Share) -> None:
         now = self._clock.monotonic()
+        anew = self._assigned_epoch == -1
         if owned.epoch != self._assigned_epoch or now - self._topics_at >= _TOPIC_CHECK_SECONDS:
-            share.take(owned.partitions, anew=self._assigned_epoch == -1)
+            share.find_topics()
+            share.take(owned.partitions, anew=anew)
             self._assigned_epoch = owned.epoch
-            self._topics_at = now
+            self._topics_at = self._positions_at = now
         records = share.read(self._settings.worker.projection_batch_size, _READ_SECONDS)
         if records:
             share.write(records)
-        elif now - self._markers_at >= _MARKERS_SECONDS:
+            return
+        if now - self._markers_at >= _MARKERS_SECONDS:
             self._markers_at = now
             share.pass_markers()
+        if now - self._positions_at >= _POSITION_CHECK_SECONDS:
+            self._positions_at = now
+            share.take(owned.partitions, anew=False)
 
 
 class _Share:
@@ -129,35 +140,45 @@ class _Share:
         self._store = store
         self._feed = feed
         self._decoder = decoder
+        self._topics: list[Topic] = []
 
     def prepare(self) -> None:
         """Makes what is missing in the database, and checks the rest."""
-        self._store.prepare(self._feed.topics())
+        self.find_topics()
+        self._store.prepare(self._topics)
 
-    def take(self, partitions: frozenset[tuple[str, int]], *, anew: bool) -> None:
+    def find_topics(self) -> None:
+        """Asks the broker which topics bear the names now."""
+        self._topics = self._feed.topics()
+
+    def take(self, partitions: frozenset[TopicAndPartition], *, anew: bool) -> None:
         """Reads these partitions and no others, each from the position that the database has.
 
-        Unless `anew`, those that are being read already go on undisturbed.
+        Unless `anew`, those that are being read from there already go on undisturbed.
         """
-        positions = self._store.read_positions(self._feed.topics())
+        stored = self._store.read_positions(self._topics)
+        wanted = {partition: stored[partition] for partition in partitions}
         if anew:
-            self._begin({partition: positions[partition] for partition in partitions})
+            self._forget(self._feed.positions.keys() - partitions)
+            self._feed.assign(wanted)
+            self._begin(wanted)
             return
-        gone = self._feed.positions.keys() - partitions
+        reading = dict(self._feed.positions)
+        # elsewhere than here: given up, or moved by somebody else, such as a rebuild
+        gone = {partition for partition, offset in reading.items() if wanted.get(partition) != offset}
+        added = {partition: offset for partition, offset in wanted.items() if reading.get(partition) != offset}
         self._feed.remove(gone)
-        for partition in gone:
-            self._decoder.forget(partition)
-        added = {partition: positions[partition] for partition in partitions - self._feed.positions.keys()}
+        self._forget(gone)
         self._feed.add(added)
-        for partition, offset in added.items():
-            self._decoder.begin(partition, offset)
+        self._begin(added)
 
-    def _begin(self, positions: Mapping[tuple[str, int], int]) -> None:
-        for partition in self._feed.positions.keys() - positions.keys():
-            self._decoder.forget(partition)
-        self._feed.assign(positions)
+    def _begin(self, positions: Mapping[TopicAndPartition, int]) -> None:
         for partition, offset in positions.items():
             self._decoder.begin(partition, offset)
+
+    def _forget(self, partitions: Collection[TopicAndPartition]) -> None:
+        for partition in partitions:
+            self._decoder.forget(partition)
 
     def read(self, max_records: int, timeout_seconds: float) -> list[Record]:
         """The next records."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import socket
 import sys
 import threading
 import time
@@ -12,10 +13,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from eventsource.app import App
 from eventsource.clock import SystemClock
@@ -153,6 +156,19 @@ class WrittenLog:
             body_hash=bytes(8),
         )
 
+    def make_anew(self, topic: str) -> None:
+        """Deletes a topic, and makes another of its name."""
+        client = AdminClient(self.settings.kafka.client_config())
+        client.delete_topics([topic])[topic].result(10)
+        eventually(lambda: topic not in client.list_topics(timeout=10).topics)
+        client.create_topics([NewTopic(topic, num_partitions=4, replication_factor=1)])[topic].result(10)
+        eventually(lambda: self.admin.topic_ids([topic]))
+
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Deletes the records below an offset."""
+        client, place = AdminClient(self.settings.kafka.client_config()), TopicPartition(topic, partition, offset)
+        client.delete_records([place])[place].result(10)
+
     def close(self) -> None:
         self.schemas.close()
 
@@ -176,10 +192,15 @@ class Running:
         self.thread = threading.Thread(target=self._run, name=f"test {projection.consumer_name}")
         self.thread.start()
 
+    def owned(self) -> frozenset[tuple[str, int]]:
+        """The partitions that are its own."""
+        membership = self.runner._membership
+        return membership.owned().partitions if membership is not None else frozenset()
+
     def _run(self) -> None:
         try:
             self.runner.run(self.stop)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - for the test to look at
             self.error = error
 
     def close(self) -> None:
@@ -200,6 +221,90 @@ def run(settings: Settings) -> Iterator[Callable[..., Running]]:
             return running
 
         yield start
+
+
+class Proxy:
+    """Stands between a client and Postgres, and can cut what passes."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname
+        self._target = (parts.hostname, parts.port or 5432)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._accepting = True
+        self._closed = False
+        self.cut_at: bytes | None = None
+        """Once the client sends this, the server still gets it and does it, and its answer is lost with the connection."""
+        self.cuts = 0
+        credentials = parts.netloc.rpartition("@")[0]
+        host = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = urlunsplit(parts._replace(netloc=f"{credentials}@{host}" if credentials else host))
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self._accepting:
+                client.close()
+                continue
+            server = socket.create_connection(self._target)
+            self._pairs.append((client, server))
+            threading.Thread(target=self._to_server, args=(client, server), name="proxy up", daemon=True).start()
+            threading.Thread(target=self._to_client, args=(client, server), name="proxy down", daemon=True).start()
+
+    def _to_server(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                if self.cut_at is not None and self.cut_at in data:
+                    self.cut_at = None
+                    self.cuts += 1
+                    _shut(client)
+                    server.sendall(data)
+                    server.settimeout(5)
+                    server.recv(65536)  # done there, and told to nobody
+                    break
+                server.sendall(data)
+        _shut(client, server)
+
+    def _to_client(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                client.sendall(data)
+        _shut(client, server)
+
+    def down(self) -> None:
+        """Cuts all connections, and takes no more."""
+        self._accepting = False
+        for pair in self._pairs:
+            _shut(*pair)
+        self._pairs.clear()
+
+    def up(self) -> None:
+        """Takes connections again."""
+        self._accepting = True
+
+    def close(self) -> None:
+        self._closed = True
+        self.down()
+        self._listener.close()
+
+
+def _shut(*sockets: socket.socket) -> None:
+    for one in sockets:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
+
+
+@pytest.fixture
+def proxy(settings: Settings) -> Iterator[Proxy]:
+    found = Proxy(settings.postgres.url)
+    yield found
+    found.close()
 
 
 class Tables:

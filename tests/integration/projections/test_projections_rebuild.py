@@ -3,6 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from bank_app import Balances, Closed, Deposited, Noted, Opened, bank
+
 from projections import rebuild
 
 
