@@ -137,7 +137,7 @@ class Importer:
             self._send_again()
 
     def _send_again(self) -> None:
-        while self._unknown:
+        for _ in range(len(self._unknown)):
             sending, sent_at = self._unknown.popleft()
             self._submit(sending, sent_at)
 
