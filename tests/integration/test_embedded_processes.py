@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from eventsource.embedded.claim import Claim
 from eventsource.embedded.ephemeral import EphemeralFolders, remove_folder
 from eventsource.embedded.file_lock import FileLock
 from eventsource.embedded.ports import is_free
@@ -174,7 +175,7 @@ def test_a_server_sees_none_of_our_settings(tmp_path: Path, monkeypatch: pytest.
 
 
 SUPERVISOR = """
-import subprocess, sys, time
+import os, subprocess, sys, time
 from pathlib import Path
 from eventsource.embedded.processes import ProcessRecord
 from eventsource.embedded.watch import Guard
@@ -185,22 +186,28 @@ guard.watch(ProcessRecord.of(child.pid, "child"))
 guard.watch(ProcessRecord.of(kept.pid, "kept"))
 guard.forget(ProcessRecord.of(kept.pid, "kept"))
 print(child.pid, kept.pid, guard.pid, flush=True)
+if sys.argv[2] == "fork":
+    print(os.fork(), flush=True)
 time.sleep(600)
 """
 
 
-def test_the_guard_ends_what_it_watches_when_its_supervisor_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fork", ["fork", "no fork"])
+def test_the_guard_ends_what_it_watches_when_its_supervisor_is_killed(tmp_path: Path, fork: str) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
-    with subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(folder)], stdout=subprocess.PIPE) as supervisor:
+    with subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(folder), fork], stdout=subprocess.PIPE) as supervisor:
         assert supervisor.stdout is not None
         pids = [int(word) for word in supervisor.stdout.readline().split()]
         child, kept, guard = (ProcessRecord.of(pid, "") for pid in pids)
+        # A forked child keeps the pipe to the guard open, and prints 0.
+        lines = {supervisor.stdout.readline(), supervisor.stdout.readline()} if fork == "fork" else set()
         supervisor.kill()
         wait_until(lambda: not guard.is_alive)
         assert not child.is_alive
         assert kept.is_alive
-        os.kill(kept.pid, signal.SIGKILL)
+        for pid in {kept.pid, *map(int, lines)} - {0}:
+            os.kill(pid, signal.SIGKILL)
         assert not folder.exists()
 
 
@@ -217,6 +224,28 @@ def test_an_interrupted_stop_leaves_the_rest_to_the_guard(sleeper: subprocess.Po
     guard.watch(ProcessRecord.of(sleeper.pid, "sleeper"))
     guard.close(end_watched=True)
     assert sleeper.wait(10) == -signal.SIGTERM
+
+
+def test_a_claim_is_not_that_of_a_forked_process(tmp_path: Path) -> None:
+    claim = Claim.take(tmp_path, brokers=1, delete_with_guard=[])
+    try:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if not claim.is_ours else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert claim.is_ours
+    finally:
+        claim.release()
+
+
+def test_a_folder_has_one_supervisor_at_a_time(tmp_path: Path) -> None:
+    first = Claim.take(tmp_path, brokers=1, delete_with_guard=[])
+    try:
+        with pytest.raises(EmbeddedStackError, match=rf"in use by another embedded stack \(process {os.getpid()}\)"):
+            Claim.take(tmp_path, brokers=1, delete_with_guard=[])
+    finally:
+        first.release()
+    Claim.take(tmp_path, brokers=1, delete_with_guard=[]).release()
 
 
 # --- temporary folders -------------------------------------------------------------------------------------------
