@@ -29,11 +29,12 @@ def configure_logging(stream: IO[str], *, level: str, debug: bool) -> None:
     renderer = (
         structlog.dev.ConsoleRenderer(colors=True) if terminal else structlog.processors.JSONRenderer(default=str)
     )
+    order = [] if terminal else [_in_order]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *order, renderer],
         )
     )
     root = logging.getLogger()
@@ -54,6 +55,12 @@ def configure_logging(stream: IO[str], *, level: str, debug: bool) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What every line has comes first, so that lines can be read below each other."""
+    first = {name: event.pop(name) for name in ("timestamp", "level", "logger", "event") if name in event}
+    return {**first, **event}
 
 
 def _name_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
+from eventsource.log.reader import LogReader
 from eventsource.testing.stack import SessionStack
 
 PATIENCE_SECONDS = 60.0
@@ -89,6 +91,18 @@ class WorkerProcess:
         assert line, self.log()
         ready: dict[str, Any] = json.loads(line)
         return ready
+
+    def when_logged(self, event: str) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while event not in self.log():
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
+
+    def output(self) -> bytes:
+        """What else it printed, once it ended."""
+        assert self.process.stdout is not None
+        return self.process.stdout.read()
 
     def end(self, signal_number: int = signal.SIGTERM) -> int:
         self.process.send_signal(signal_number)
@@ -196,6 +210,46 @@ def test_events_are_shown_and_followed(applied: Shell) -> None:
     assert "item 'nobody' does not exist" in one_sentence(missing)
 
 
+SEND = """
+from shop import Item, Receive, Register, shop
+
+with shop.connect() as client:
+    client.send(Item, "teapot", Register(title="Teapot"))
+    client.send(Item, "teapot", Receive(quantity=10))
+"""
+
+
+def test_a_log_that_somebody_else_wrote_to_is_shown_with_what_is_wrong(applied: Shell) -> None:
+    with applied.worker("--only", "commands") as worker:
+        worker.when_ready()
+        sent = applied.run_python("-c", SEND)
+        assert sent.returncode == 0, sent.stderr
+        assert worker.end() == 0
+    tail = ("events", "tail", "shop:shop", "--from-beginning", "--no-follow", "--json")
+    first = json.loads(applied.run(*tail).stdout.splitlines()[0])
+    place = (first["topic"], first["partition"])
+    kafka = {"bootstrap.servers": applied.environment["EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS"]}
+    with LogReader(kafka) as reader:
+        reader.assign({place: first["offset"]})
+        record = reader.read(1, PATIENCE_SECONDS)[0]
+    producer = Producer(kafka)
+    # The same event once more, as a second writer would leave it, and something that is no event at all.
+    producer.produce(place[0], record.value, record.key, partition=place[1], headers=list(record.headers))
+    producer.produce(place[0], b"\x1b[31mnonsense", b"stranger", partition=place[1])
+    assert producer.flush(PATIENCE_SECONDS) == 0
+
+    shown = applied.run("events", "show", "item", first["id"], "--app", "shop:shop", "--json")
+    assert shown.returncode == 5
+    assert [event["version"] for event in json.loads(shown.stdout)["events"]] == [1, 2, 1]
+    assert "version 1 follows version 2" in shown.stderr
+    tailed = applied.run(*tail)
+    assert tailed.returncode == 0
+    assert "error" in json.loads(tailed.stdout.splitlines()[-1])
+    people = applied.run("events", "tail", "shop:shop", "--from-beginning", "--no-follow")
+    assert "error: " in people.stderr
+    assert "\x1b" not in people.stdout + people.stderr
+
+
 def test_looking_at_events_before_the_topics_are_made_is_4(shell: Shell) -> None:
     for arguments in (("events", "tail", "shop:shop"), ("events", "show", "item", "x", "--app", "shop:shop")):
         done = shell.run(*arguments)
@@ -241,6 +295,75 @@ def test_a_taken_health_port_is_2(applied: Shell) -> None:
         done = applied.run("run", "shop:shop", "--health-port", str(taken.getsockname()[1]))
     assert done.returncode == 2
     assert "--health-port" in one_sentence(done)
+
+
+STUBBORN = """
+import threading, time
+from eventsource import App
+from eventsource.errors import OffsetLost
+
+class Consumer:
+    consumer_kind = "reactor"
+    def __init__(self, name, work):
+        self.consumer_name, self.work = name, work
+    def check(self, app): pass
+    def in_memory(self, app): raise NotImplementedError
+    def runner(self, context): return self
+    def ready(self): return True
+    def run(self, stop): self.work(stop)
+
+def ignore_stop(stop):
+    while True:
+        time.sleep(0.05)
+
+def obey(stop):
+    stop.wait()
+    print("obeyed", flush=True)
+
+def fail(stop):
+    raise OffsetLost("offset 7 is gone: restore it from a backup")
+
+shop = App("stubborn", aggregates=[], consumers=[Consumer("ignores", ignore_stop), Consumer("obeys", obey), Consumer("fails", fail)])
+"""
+
+
+@pytest.fixture
+def stubborn(shell: Shell) -> Shell:
+    """An app whose consumers misbehave: it needs no topics but the app's own three."""
+    (shell.folder / "shop.py").write_text(STUBBORN)
+    done = shell.run("topics", "apply", "shop:shop")
+    assert done.returncode == 0, done.stderr
+    return shell
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_a_worker_at_once(stubborn: Shell, number: int, code: int) -> None:
+    with stubborn.worker("--only", "ignores") as worker:
+        worker.when_ready()
+        worker.process.send_signal(number)
+        worker.when_logged("worker_drains")
+        began = time.monotonic()
+        assert worker.end(number) == code
+        assert time.monotonic() - began < 10, "the drain takes 20"
+
+
+def test_a_worker_that_cannot_drain_says_what_did_not_finish(stubborn: Shell) -> None:
+    stubborn.environment["EVENTSOURCE_WORKER__DRAIN_SECONDS"] = "0.5"
+    with stubborn.worker("--only", "ignores", "--only", "obeys") as worker:
+        worker.when_ready()
+        assert worker.end() == 1
+        assert "error: reactor/ignores did not finish within 0.5 s" in worker.log()
+        assert worker.output() == b"obeyed\n"
+
+
+def test_a_runner_that_fails_for_good_ends_the_worker_with_its_code_once_the_others_are_drained(
+    stubborn: Shell,
+) -> None:
+    with stubborn.worker("--only", "fails", "--only", "obeys") as worker:
+        assert worker.process.wait(PATIENCE_SECONDS) == 5
+        assert "error: offset 7 is gone: restore it from a backup" in worker.log()
+        assert "Traceback" not in worker.log()
+        assert worker.output() == b"obeyed\n"
 
 
 # --- servers that are not there ----------------------------------------------------------------------------------

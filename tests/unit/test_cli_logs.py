@@ -48,6 +48,7 @@ def test_elsewhere_than_on_a_terminal_each_line_is_json() -> None:
     assert line["level"] == "info"
     assert line["logger"] == "eventsource.worker"
     assert line["timestamp"].endswith("Z")
+    assert list(line) == ["timestamp", "level", "logger", "event", "runners"]
 
 
 def test_on_a_terminal_lines_are_for_people() -> None:
