@@ -179,8 +179,12 @@ class PageRun:
         # Padded, so that a traceback shows the page's own lines.
         tree = ast.parse("\n" * snippet.line + snippet.text, str(self.page.path))
         printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(tree, str(self.page.path), "exec"), self.namespace)
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(compile(tree, str(self.page.path), "exec"), self.namespace)
+        except Exception as error:
+            error.add_note(f"it had printed: {printed.getvalue()}")
+            raise
         self._printed = printed.getvalue()
 
     def _command(self, line: int, command: str, output: str) -> None:
