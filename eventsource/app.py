@@ -47,9 +47,10 @@ class App:
         self.remember_commands_forever = frozenset(remember_commands_forever)
         self._partitions = partitions
         for aggregate_class in self.aggregates.values():
-            if self.partitions_of(aggregate_class) < 1:
+            count = self.partitions_of(aggregate_class)
+            if count < 1:
                 raise DefinitionError(
-                    f"app {self.name!r}: {aggregate_class.__name__} has {self.partitions_of(aggregate_class)} partitions: give it at least 1"
+                    f"app {self.name!r}: {aggregate_class.__name__} has {count} partitions: give it at least 1"
                 )
 
     def partitions_of(self, aggregate: type[Aggregate[Any]]) -> int:
