@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ class SourceWatch:
     def _watch(self) -> None:
         from watchfiles import PythonFilter, watch
 
+        # It tells of every change at level info; what became of it is told by whoever asked.
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)
         # Not the root itself: the servers' data lies below it and changes all the time.
         while not self._closed.is_set():
             watched = list(top_level(self._root))

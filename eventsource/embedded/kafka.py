@@ -94,7 +94,8 @@ class KafkaCluster:
     def kill(self, node_id: int, number: int) -> None:
         """Ends one broker with this signal and waits until it is gone."""
         broker = self.broker(node_id)
-        broker.server.send(number)
+        if not broker.server.is_running:
+            raise EmbeddedStackError(f"{broker.server.name} does not run: start it first")
         broker.server.stop(_STOP_SECONDS, stop_signal=number)
 
     def start_broker(self, node_id: int) -> None:

@@ -62,15 +62,19 @@ class ProcessRecord:
         return start_mark(self.pid) == self.start_mark
 
 
-def end_processes(records: Sequence[ProcessRecord], *, timeout_seconds: float) -> list[ProcessRecord]:
+def end_processes(
+    records: Sequence[ProcessRecord], *, timeout_seconds: float, asked_already: bool = False
+) -> list[ProcessRecord]:
     """Ends those of `records` that still are what was recorded: by their own signal first, by SIGKILL after the time-out.
 
-    Returns the ones that were alive. Raises `EmbeddedStackError` if one cannot be ended.
+    `asked_already`: they have had their signal; to a worker a second one says to leave at once. Returns the ones that were
+    alive. Raises `EmbeddedStackError` if one cannot be ended.
     """
     alive = [record for record in records if record.is_alive]
     descendants = [child for record in alive for child in _children(record)]
     for record in alive:
-        _signal(record, record.stop_signal)
+        if not asked_already:
+            _signal(record, record.stop_signal)
         # A paused process sees the signal only once it runs again.
         _signal(record, signal.SIGCONT)
     if not _wait(alive, timeout_seconds):

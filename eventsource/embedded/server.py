@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -45,6 +46,7 @@ class Server:
         self._stop_signal = stop_signal
         self._process: subprocess.Popen[bytes] | None = None
         self._record: ProcessRecord | None = None
+        self._asked = False
         self._log_start_bytes = 0
 
     def launch(
@@ -143,10 +145,11 @@ class Server:
         self._process.send_signal(number)
 
     def ask_to_stop(self) -> None:
-        """Sends its stop signal, if it runs; `stop` then waits. A paused server sees it too."""
-        if self.is_running:
+        """Sends its stop signal, once, if it runs; `stop` then waits. A paused server sees it too."""
+        if self.is_running and not self._asked:
             self.send(self._stop_signal)
             self.send(signal.SIGCONT)
+            self._asked = True
 
     def stop(self, timeout_seconds: float, *, stop_signal: int | None = None) -> None:
         """Ends the server, by SIGKILL after the time-out, and forgets it. Does nothing if it does not run."""
@@ -154,11 +157,11 @@ class Server:
             return
         record = self._record
         if record is not None:
-            number = record.stop_signal if stop_signal is None else stop_signal
-            asked = ProcessRecord(record.name, record.pid, record.start_mark, number)
-            end_processes([asked], timeout_seconds=timeout_seconds)
+            wanted = record if stop_signal is None else replace(record, stop_signal=stop_signal)
+            end_processes([wanted], timeout_seconds=timeout_seconds, asked_already=self._asked)
         self._process.wait()
         self._process = None
+        self._asked = False
         if record is not None:
             self._ledger.remove(record)
             self._record = None

@@ -155,6 +155,31 @@ def test_a_server_never_runs_if_it_could_not_be_recorded(tmp_path: Path) -> None
     assert not (tmp_path / "ran").exists()
 
 
+COUNTING = """
+import signal, sys, time
+count = 0
+def handle(number, frame):
+    global count
+    count += 1
+signal.signal(signal.SIGTERM, handle)
+print("ready", flush=True)
+while not count:
+    time.sleep(0.01)
+time.sleep(0.5)
+print("signals:", count, flush=True)
+"""
+
+
+def test_a_server_is_asked_to_stop_only_once(tmp_path: Path) -> None:
+    server = Server("thing", tmp_path / "thing.log", Ledger())
+    server.launch([sys.executable, "-c", COUNTING], cwd=tmp_path, environment=server_environment())
+    wait_until(lambda: "ready" in server.log_since_start())
+    server.ask_to_stop()
+    server.ask_to_stop()
+    server.stop(10)
+    assert "signals: 1\n" in server.log_since_start()
+
+
 def test_a_server_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     log = tmp_path / "thing.log"
     log.write_text("from an earlier run\n")
