@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -49,6 +49,14 @@ C = TypeVar("C", bound=Command)
 WhenFull = Literal["wait", "raise"]
 
 
+class _Route(NamedTuple):
+    """Where an aggregate's commands go, and the topic whose positions its tokens name."""
+
+    topic: str
+    partitions: int
+    events_topic_id: bytes
+
+
 class Client:
     """Sends commands to an app's aggregates and reads its read models. Made by `App.connect`; use it with `with` or `async with`.
 
@@ -61,13 +69,14 @@ class Client:
         self._clock = clock if clock is not None else SystemClock()
         self._ids = ids if ids is not None else RandomIds()
         self._names = app.names(settings.namespace)
+        self._source = f"/{self._names.prefix}/client"
         self._process_id = os.getpid()
         self._closed = False
         self._lock = threading.Lock()
         self._readers: dict[object, ModelReader] = {}
         self._codecs: dict[type[Command], MessageCodec[Any]] = {}
         kafka = settings.kafka
-        self._event_topic_ids = self._check_topics()
+        self._routes = self._check_topics()
         self._schemas = KafkaSchemaStore(self._names.schemas, kafka.client_config())
         self._requests = Requests(
             kafka.client_config(),
@@ -80,27 +89,27 @@ class Client:
         self._producer = Producer({**producer_config(kafka.client_config()), "delivery.report.only.error": True})
         self._requests.start(lambda: self._producer.poll(0))
 
-    def _check_topics(self) -> dict[str, bytes]:
+    def _check_topics(self) -> dict[str, _Route]:
         kafka = self._settings.kafka
         admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
-        wanted = {
-            self._names.commands(name): self._app.partitions_of(cls) for name, cls in self._app.aggregates.items()
-        }
-        events = {name: self._names.events(name) for name in self._app.aggregates}
-        counts = admin.partition_counts([*wanted, self._names.replies, self._names.schemas])
-        missing = sorted({*wanted, self._names.replies, self._names.schemas} - set(counts))
+        partitions = {name: self._app.partitions_of(cls) for name, cls in self._app.aggregates.items()}
+        commands = {name: self._names.commands(name) for name in partitions}
+        events = {name: self._names.events(name) for name in partitions}
+        needed = {*commands.values(), *events.values(), self._names.replies, self._names.schemas}
+        counts = admin.partition_counts(needed)
+        missing = sorted(needed - set(counts))
         if missing:
             raise TopicMissing(
                 f"topics are missing: {', '.join(missing)}: make them with `eventsource topics apply MODULE:APP`"
             )
-        for topic, partitions in wanted.items():
-            if counts[topic] != partitions:
+        for name, topic in commands.items():
+            if counts[topic] != partitions[name]:
                 raise TopicMismatch(
-                    f"{topic} has {counts[topic]} partitions, the app says {partitions}: give the app partitions={counts[topic]}, or it "
-                    "would send commands to an owner that is none"
+                    f"{topic} has {counts[topic]} partitions, the app says {partitions[name]}: give the app "
+                    f"partitions={counts[topic]}, or it would send commands to an owner that is none"
                 )
         topic_ids = admin.topic_ids(events.values())
-        return {name: topic_ids[topic] for name, topic in events.items() if topic in topic_ids}
+        return {name: _Route(commands[name], partitions[name], topic_ids[events[name]]) for name in partitions}
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -162,11 +171,10 @@ class Client:
         `MessageTooLarge`.
         """
         self._check_usable()
-        definition = aggregate.__definition__
-        if definition.name not in self._app.aggregates:
-            raise DefinitionError(
-                f"aggregate {definition.name!r} is not one of app {self._app.name!r}: add it to its aggregates"
-            )
+        name = aggregate.__definition__.name
+        route = self._routes.get(name)
+        if route is None:
+            raise DefinitionError(f"aggregate {name!r} is not one of app {self._app.name!r}: add it to its aggregates")
         timeout_seconds = self._settings.client.timeout_seconds if timeout is None else timeout
         key = aggregate_key(aggregate_id)
         value = self._codec(command).encode(command)
@@ -176,7 +184,7 @@ class Client:
             CommandHeaders(
                 command_id=pending.command_id,
                 type=command.message_name,
-                source=f"/{self._names.prefix}/client",
+                source=self._source,
                 sent_at_ms=ms_from_time(sent),
                 expected_version=expected_version,
                 reply_partition=self._requests.partition,
@@ -184,33 +192,26 @@ class Client:
                 trail=Trail(correlation_id, causation_id, actor, metadata or {}),
             )
         )
-        events_topic_id = self._event_topic_ids[definition.name]
         self._requests.enter(
             pending,
-            lambda reply: answer_of(reply, aggregate, pending.aggregate_id, events_topic_id),
+            lambda reply: answer_of(reply, aggregate, pending.aggregate_id, route.events_topic_id),
             timeout_seconds,
             wait=when_full == "wait",
         )
-        self._produce(
-            pending,
-            self._names.commands(definition.name),
-            key,
-            value,
-            partition_for(key, self._app.partitions_of(aggregate)),
-            headers,
-        )
+        self._produce(pending, route, key, value, headers)
         return pending
 
     def _produce(
-        self, pending: Pending, topic: str, key: bytes, value: bytes, partition: int, headers: list[tuple[str, bytes]]
+        self, pending: Pending, route: _Route, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
     ) -> None:
         def undelivered(error: KafkaError | None, _message: Message) -> None:
             if error is not None:
                 # It may have reached the log all the same: only its own id can tell.
                 self._requests.fail(pending, OutcomeUnknown(pending.command_id, pending.sent_at, 0.0))
 
+        partition = partition_for(key, route.partitions)
         try:
-            self._producer.produce(topic, value, key, partition, on_delivery=undelivered, headers=headers)  # type: ignore[arg-type]
+            self._producer.produce(route.topic, value, key, partition, on_delivery=undelivered, headers=headers)  # type: ignore[arg-type]
         except BufferError:
             self._requests.leave(pending)
             raise Backlogged(self._requests.in_flight) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -50,8 +50,7 @@ _MESSAGE_CHARACTERS: Final = 1_000
 UNREADABLE: Final = "unreadable"
 
 
-@dataclass(frozen=True, slots=True)
-class PendingReply:
+class PendingReply(NamedTuple):
     """A reply that waits for the commit. `reused` answers that the id belongs to another command."""
 
     client_id: bytes
@@ -305,8 +304,7 @@ class CommandHandling:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     record: Record
     headers: CommandHeaders
     body_hash: bytes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from eventsource.commands.status import Status
 from eventsource.errors import DecodeError
@@ -15,8 +14,7 @@ _FIXED = struct.Struct(
 )  # version, status, partition, offset, aggregate version, lengths of id, code, details
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to one command.
 
     `partition` and `offset` say where in the events topic the aggregate's newest event stands, `version` is its version;

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from eventsource.errors import EncodeError, HeaderError
 from eventsource.log.record import Headers
@@ -48,8 +48,7 @@ class Trail:
 EMPTY_TRAIL: Final = Trail()
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where the command stands in the log that caused an event or outcome. `topic_id` are the 16 bytes of Kafka's topic id."""
 
     topic_id: bytes
@@ -57,8 +56,7 @@ class Origin:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class CommandHeaders:
+class CommandHeaders(NamedTuple):
     """The headers of a command. `sent_at_ms` is the sender's clock, set once and repeated when the command is sent again."""
 
     command_id: str
@@ -71,7 +69,7 @@ class CommandHeaders:
     trail: Trail = EMPTY_TRAIL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventHeaders:
     """The headers of an event. `index` of `count`, from 1: event i of the n that one command left."""
 
@@ -248,6 +246,7 @@ def read_event_headers(headers: Headers) -> EventHeaders:
             f"event {ce_id!r} of type {type_!r} has no readable ce_id (<command id>/<i>.<n>), ce_type or ce_sequence: "
             "see docs/wire.md; only the framework may write to an events topic"
         ) from None
+    _, _, _, topic_id, partition, offset, time_ms, hash_ = _EVENT.unpack_from(es)
     return EventHeaders(
         command_id=command_id,
         index=numbers[0],
@@ -256,9 +255,9 @@ def read_event_headers(headers: Headers) -> EventHeaders:
         revision=numbers[2],
         source=_text(fields, "ce_source"),
         version=numbers[3],
-        origin=_read_origin(es),
-        time_ms=_EVENT.unpack_from(es)[6],
-        body_hash=_EVENT.unpack_from(es)[7],
+        origin=Origin(topic_id, partition, offset),
+        time_ms=time_ms,
+        body_hash=hash_,
         trail=_read_trail(es, _EVENT.size),
     )
 
@@ -267,14 +266,15 @@ def read_outcome_headers(headers: Headers) -> OutcomeHeaders:
     """The headers of an outcome record. Raises `HeaderError` naming what is missing or malformed."""
     fields = dict(headers)
     es = _es(fields, KIND_OUTCOME, _EVENT.size)
+    _, _, _, topic_id, partition, offset, time_ms, hash_ = _EVENT.unpack_from(es)
     return OutcomeHeaders(
         command_id=_text(fields, "ce_id"),
         type=_text(fields, "ce_type"),
         source=_text(fields, "ce_source"),
         version=int(_text(fields, "ce_sequence")),
-        origin=_read_origin(es),
-        time_ms=_EVENT.unpack_from(es)[6],
-        body_hash=_EVENT.unpack_from(es)[7],
+        origin=Origin(topic_id, partition, offset),
+        time_ms=time_ms,
+        body_hash=hash_,
         trail=_read_trail(es, _EVENT.size),
     )
 
@@ -302,11 +302,6 @@ def _es(fields: Mapping[str, bytes | None], kind: int, size: int) -> bytes:
     if flags & FLAG_ENCRYPTED_BODY:
         raise HeaderError("a record's body is encrypted and this version cannot read that: upgrade the reader")
     return es
-
-
-def _read_origin(es: bytes) -> Origin:
-    _, _, _, topic_id, partition, offset, _, _ = _EVENT.unpack_from(es)
-    return Origin(topic_id, partition, offset)
 
 
 def _read_trail(es: bytes, start: int) -> Trail:

