@@ -4,6 +4,7 @@ CONTRIBUTING.md says how pages are written. `python tests/snippets.py PAGE` runs
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import contextlib
@@ -19,7 +20,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from types import ModuleType
+from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 RUN: Final = frozenset({"python", "console", "bash"})
@@ -44,7 +46,15 @@ class Snippet:
     @property
     def file(self) -> str | None:
         """The file that the snippet is the content of."""
-        return next((word.removeprefix("file=") for word in self.words if word.startswith("file=")), None)
+        return self._word("file=")
+
+    @property
+    def source(self) -> str | None:
+        """The file of the project, from its root, that the snippet is taken from, word for word."""
+        return self._word("from=")
+
+    def _word(self, prefix: str) -> str | None:
+        return next((word.removeprefix(prefix) for word in self.words if word.startswith(prefix)), None)
 
     @property
     def is_output(self) -> bool:
@@ -93,15 +103,31 @@ class Page:
                     snippet.line,
                     f"no test runs {snippet.language or 'a block without language'!r}: use {sorted(RUN | SHOWN)}",
                 )
-            if snippet.language == "text" and snippet.words and not snippet.is_output:
-                yield snippet.line, f"{snippet.words} means nothing: write `text output` or `text`"
+            if snippet.language == "text" and snippet.words and not (snippet.is_output or snippet.file):
+                yield snippet.line, f"{snippet.words} means nothing: write `text output`, `text file=NAME` or `text`"
             if snippet.is_output and (before is None or before.language != "python" or before.file):
                 yield snippet.line, "there is no python snippet before it that could have printed it"
-            if snippet.language in RUN and snippet.words and not (len(snippet.words) == 1 and snippet.file):
-                yield snippet.line, f"{snippet.words} means nothing: a snippet that is run may only say file=NAME"
+            if snippet.language in RUN and snippet.words and not (snippet.file or snippet.source):
+                yield (
+                    snippet.line,
+                    f"{snippet.words} means nothing: a snippet that is run may only say file=NAME or from=PATH",
+                )
+            if snippet.source:
+                yield from ((snippet.line, text) for text in _not_in_source(snippet, ROOT / snippet.source))
             if snippet.language == "console" and not snippet.text.startswith("$ "):
                 yield snippet.line, "a console snippet begins with a command: `$ …`"
             before = snippet
+
+
+def _not_in_source(snippet: Snippet, source: Path) -> Iterator[str]:
+    """Each top-level piece of the snippet must stand in the source as it is; what lies between them may be left out."""
+    if not source.is_file():
+        yield f"there is no {snippet.source}"
+        return
+    text = source.read_text(encoding="utf-8")
+    for piece in snippet.text.split("\n\n\n"):
+        if piece.strip("\n") not in text:
+            yield f"{snippet.source} does not say: {piece.strip().splitlines()[0]} …"
 
 
 def pages() -> list[Page]:
@@ -143,7 +169,8 @@ class PageRun:
     """Runs a page's snippets in the current folder, from top to bottom, and ends what they started."""
 
     page: Page
-    namespace: dict[str, Any] = field(default_factory=lambda: {"__name__": "__page__"})
+    module: ModuleType = field(default_factory=lambda: ModuleType("page"))
+    _futures: int = 0
     _printed: str = ""
     _background: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -151,12 +178,14 @@ class PageRun:
         """Raises `SnippetFailed` at the first snippet that fails, or whatever a python snippet raises."""
         folder = str(Path.cwd())
         sys.path.insert(0, folder)
+        sys.modules[self.module.__name__] = self.module
         try:
             for snippet in self.page.snippets:
                 self._run(snippet)
         finally:
             self._stop_background()
             sys.path.remove(folder)
+            del sys.modules[self.module.__name__]
 
     def _run(self, snippet: Snippet) -> None:
         if snippet.file is not None:
@@ -178,10 +207,12 @@ class PageRun:
     def _python(self, snippet: Snippet) -> None:
         # Padded, so that a traceback shows the page's own lines.
         tree = ast.parse("\n" * snippet.line + snippet.text, str(self.page.path))
+        code = compile(tree, str(self.page.path), "exec", self._futures, dont_inherit=True)
+        self._futures |= code.co_flags & __future__.annotations.compiler_flag
         printed = io.StringIO()
         try:
             with contextlib.redirect_stdout(printed):
-                exec(compile(tree, str(self.page.path), "exec"), self.namespace)
+                exec(code, vars(self.module))
         except Exception as error:
             error.add_note(f"it had printed: {printed.getvalue()}")
             raise
@@ -280,8 +311,8 @@ def _stand_in(command: str) -> str | list[list[str]]:
     match words:
         case ["eventsource", "dev", *options]:
             # The servers are there: what is left of `dev` is what it does with an app once they answer.
-            app = next(word for word in options if ":" in word)
-            return [["eventsource", "topics", "apply", app], ["eventsource", "run", app]]
+            apps = [word for word in options if ":" in word]
+            return [["eventsource", "topics", "apply", *apps], ["eventsource", "run", *apps]] if apps else "true"
         case ["eventsource", "run", *_]:
             return [words]
         case ["make", *_]:

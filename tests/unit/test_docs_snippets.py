@@ -48,6 +48,8 @@ def test_every_link_within_the_project_leads_somewhere(page: Page) -> None:
         ("```python skip\n1\n```\n", "means nothing"),
         ("```console\n1\n```\n", "begins with a command"),
         ("```text output\n1\n```\n", "could have printed it"),
+        ("```python from=eventsource/clock.py\nimport nothing\n```\n", "does not say: import nothing"),
+        ("```python from=eventsource/nothing.py\nimport nothing\n```\n", "there is no"),
         ("```python file=a.py\n1\n```\n```text output\n1\n```\n", "could have printed it"),
     ],
 )
