@@ -31,18 +31,20 @@ class EphemeralFolders:
         """Returns a new temporary folder and the entry that lists it. Raises `EmbeddedStackError` if it cannot."""
         make_folder(self._folder, mode=0o700)
         with self._lock():
-            try:
-                folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            except OSError as error:
-                raise EmbeddedStackError(
-                    f"cannot make a temporary folder in {tempfile.gettempdir()} ({error.strerror}): set TMPDIR to one that can be written"
-                ) from error
-            if os.geteuid() == 0:
-                # Postgres runs as another account then. Nobody can guess the folder's name; what is secret has its own mode.
-                folder.chmod(0o711)
-            entry = self._folder / f"{uuid.uuid4().hex}.json"
+            name = uuid.uuid4().hex
+            folder = Path(tempfile.gettempdir(), f"{_PREFIX}{name}")
+            entry = self._folder / f"{name}.json"
             supervisor = ProcessRecord.of(os.getpid(), "supervisor")
             write_atomically(entry, json.dumps({"folder": str(folder), "supervisor": asdict(supervisor)}))
+            try:
+                # As root Postgres runs as another account, which must pass; nobody can guess the folder's name, and what is
+                # secret in it has its own mode.
+                folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
+            except OSError as error:
+                entry.unlink()
+                raise EmbeddedStackError(
+                    f"cannot make a temporary folder in {folder.parent} ({error.strerror}): set TMPDIR to one that can be written"
+                ) from error
         return folder, entry
 
     def sweep(self) -> list[ProcessRecord]:

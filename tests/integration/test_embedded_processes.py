@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -276,10 +277,15 @@ def test_a_folder_has_one_supervisor_at_a_time(tmp_path: Path) -> None:
 # --- temporary folders -------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EphemeralFolders:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return EphemeralFolders(tmp_path / "state")
+
+
 def test_a_temporary_stack_whose_supervisor_is_gone_is_cleared_up(
-    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+    folders: EphemeralFolders, sleeper: subprocess.Popen[bytes]
 ) -> None:
-    folders = EphemeralFolders(tmp_path)
     folder, entry = folders.make()
     orphan = ProcessRecord.of(sleeper.pid, "Postgres")
     StackRecord(brokers=1, cluster_id="x", servers=[orphan]).write(folder)
@@ -292,13 +298,22 @@ def test_a_temporary_stack_whose_supervisor_is_gone_is_cleared_up(
     assert not entry.exists()
 
 
-def test_a_folder_that_was_never_filled_is_cleared_up_too(tmp_path: Path) -> None:
-    folders = EphemeralFolders(tmp_path)
+def test_a_folder_that_was_never_filled_is_cleared_up_too(folders: EphemeralFolders) -> None:
     folder, entry = folders.make()
     entry.write_text(entry.read_text().replace(ProcessRecord.of(os.getpid(), "supervisor").start_mark, "gone/1"))
     assert folders.sweep() == []
     assert not folder.exists()
     assert not entry.exists()
+
+
+def test_a_temporary_folder_that_cannot_be_made_is_a_clear_error(
+    folders: EphemeralFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(EmbeddedStackError, match="set TMPDIR"):
+        folders.make()
+    assert list((tmp_path / "state" / "ephemeral").glob("*.json")) == []
 
 
 def test_only_temporary_folders_are_ever_deleted(tmp_path: Path) -> None:
