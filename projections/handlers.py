@@ -48,11 +48,23 @@ def projects(method: F, /) -> F: ...
 
 @overload
 def projects(
+    event: type[E],
+    /,
     *events: type[E],
     item: Callable[[E], Any] | Callable[[E, Recorded], Any] | None = None,
     items: Callable[[E], Iterable[Any]] | Callable[[E, Recorded], Iterable[Any]] | None = None,
     key: Callable[[E], Any] | Callable[[E, Recorded], Any] | None = None,
     keys: Callable[[E], Iterable[Any]] | Callable[[E, Recorded], Iterable[Any]] | None = None,
+) -> Callable[[F], F]: ...
+
+
+@overload
+def projects(
+    *,
+    item: Callable[[Any], Any] | Callable[[Any, Recorded], Any] | None = None,
+    items: Callable[[Any], Iterable[Any]] | Callable[[Any, Recorded], Iterable[Any]] | None = None,
+    key: Callable[[Any], Any] | Callable[[Any, Recorded], Any] | None = None,
+    keys: Callable[[Any], Iterable[Any]] | Callable[[Any, Recorded], Iterable[Any]] | None = None,
 ) -> Callable[[F], F]: ...
 
 

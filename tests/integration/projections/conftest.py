@@ -312,8 +312,12 @@ class Tables:
 
     def __init__(self, settings: Settings, schema: str) -> None:
         self.schema = schema
-        self.connection = psycopg.connect(settings.postgres.url, autocommit=True)
-        self.connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", [schema])
+        self._url = settings.postgres.url
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        self.connection = psycopg.connect(self._url, autocommit=True)
+        self.connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", [self.schema])
 
     def __call__(self, query: str, arguments: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         cursor = self.connection.execute(query, arguments)  # type: ignore[call-overload]

@@ -137,6 +137,20 @@ def test_backends_that_are_terminated_lose_and_double_nothing(log, run, until, t
     assert running.error is None
 
 
+def test_a_postgres_that_crashes_and_recovers_loses_and_doubles_nothing(
+    log, run, until, tables, slow, eventsource_stack
+):
+    if eventsource_stack.embedded is None:
+        pytest.skip("the servers are somebody's own: they are not restarted")
+    running = run(Balances, settings_=slow)
+    write_deposits(log, 300)
+    eventsource_stack.embedded.restart_postgres(immediate=True)
+    write_deposits(log, 300)
+    tables.reconnect()
+    until(lambda: balances(tables) == expected(log))
+    assert running.error is None
+
+
 def test_workers_that_are_killed_lose_and_double_nothing(log, until, tables, slow, processes):
     write_deposits(log, 3_000, at_a_time=500)
     chance = random.Random(20_240_101)
@@ -178,6 +192,9 @@ def test_a_rebuild_beside_a_busy_worker_ends_in_the_fold_of_the_log(log, run, un
 
 
 def test_a_rebuild_that_is_killed_is_carried_on_by_the_workers(log, run, until, tables, slow, processes, monkeypatch):
+    monkeypatch.setattr(
+        "projections.runner._TOPIC_CHECK_SECONDS", 600
+    )  # looks at positions too, and too late for people
     write_deposits(log, 2_000, at_a_time=500)
     running = run(Balances, settings_=slow)
     until(lambda: balances(tables) == expected(log), 60)

@@ -1,0 +1,88 @@
+"""`eventsource projections list|rebuild`, as a shell runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from bank_app import Balances, Deposited, bank
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.fixture
+def eventsource(settings):
+    environment = {
+        **os.environ,
+        "EVENTSOURCE_NAMESPACE": settings.namespace,
+        "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        "EVENTSOURCE_POSTGRES__URL": settings.postgres.url,
+        "EVENTSOURCE_APP": "bank_app:bank",
+    }
+
+    def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "eventsource", "projections", *arguments],
+            cwd=FOLDER,
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+
+    return run_command
+
+
+def listed(eventsource):
+    return {status["name"]: status for status in json.loads(eventsource("list", "--json").stdout)}
+
+
+def test_list_and_rebuild(log, run, eventsource, settings, until, tables):
+    assert listed(eventsource)["balances"]["state"] == "not built"
+    running = run(Balances)
+    log.write(*[(f"a{index}", Deposited(amount=Decimal(index))) for index in range(20)])
+    ends = log.admin.end_offsets([(bank.names(settings.namespace).events("account"), n) for n in range(4)])
+    until(lambda: tables("SELECT sum(position) FROM eventsource_positions") == [(sum(ends.values()),)])
+    running.close()
+    assert listed(eventsource)["balances"] == {
+        "name": "balances",
+        "revision": 1,
+        "table": "balances",
+        "topics": [bank.names(settings.namespace).events("account")],
+        "partitions": 4,
+        "position": sum(ends.values()),
+        "end": sum(ends.values()),
+        "lag": 0,
+        "state": "caught up",
+    }
+    log.write(("a", Deposited(amount=Decimal(1))))
+    assert listed(eventsource)["balances"]["state"] == "behind"
+
+    rebuilt = eventsource("rebuild", "balances", "--yes", "--json")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    report = json.loads(rebuilt.stdout)
+    assert (report["projection"], report["events"], report["rows"]) == ("balances", 21, 21)
+    assert listed(eventsource)["balances"]["state"] == "caught up"
+
+    table = eventsource("list")
+    assert "caught up" in table.stdout
+    said = eventsource("rebuild", "balances", "--yes")
+    assert said.stdout == ""
+    assert "21 events of 21 records folded into 21 rows" in said.stderr
+
+    tables("UPDATE eventsource_projections SET revision = 9")
+    assert listed(eventsource)["balances"]["state"] == "outdated"
+
+
+def test_a_projection_that_the_app_does_not_have(eventsource):
+    refused = eventsource("rebuild", "nothing")
+    assert refused.returncode == 2
+    assert "app 'bank' has no projection 'nothing': choose among balances, flows, statement" in refused.stderr
+    assert "Traceback" not in refused.stderr
