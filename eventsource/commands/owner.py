@@ -23,6 +23,7 @@ from eventsource.commands.replies import ReplySender
 from eventsource.domain import Aggregate
 from eventsource.errors import BrokerUnavailable, Fenced, OffsetLost, Retriable, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Outgoing, Record
@@ -166,7 +167,10 @@ class PartitionOwner:
         writer.fence()
         self._to(OwnerState.LOCATING)
         admin = self._parts.admin
-        committed = admin.committed_offsets(self._group, [self._commands])[self._commands]
+        kafka = self._parts.settings.kafka
+        committed = committed_offsets(
+            kafka.client_config(), self._group, [self._commands], timeout_seconds=kafka.request_timeout_seconds
+        )[self._commands]
         ends = admin.end_offsets([self._events, self._outcomes])
         firsts = admin.first_offsets([self._events, self._outcomes, self._commands])
         self._to(OwnerState.REPLAYING)

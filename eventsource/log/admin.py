@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -21,7 +20,7 @@ from eventsource.errors import BrokerUnavailable, LogError, TopicMissing
 from eventsource.log.client_config import base_config
 
 TopicAndPartition = tuple[str, int]
-T = TypeVar("T")
+
 
 UNREACHABLE: Final = frozenset(
     {
@@ -194,25 +193,6 @@ class LogAdmin:
                     raise
             time.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, 0.5)
-
-    def committed_offsets(
-        self, group: str, partitions: Iterable[TopicAndPartition]
-    ) -> dict[TopicAndPartition, int | None]:
-        """The group's committed offsets, stable: not while a transaction that moves them is open. None where there is none.
-
-        Raises `BrokerUnavailable` (retriable) when a transaction stays open for longer than the request's time-out.
-        """
-        request = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for topic, number in partitions])
-        answers = self._client.list_consumer_group_offsets(
-            [request], require_stable=True, request_timeout=self._timeout
-        )
-        found = self._result(answers[group], f"asking for the offsets of group {group}")
-        committed: dict[TopicAndPartition, int | None] = {}
-        for partition in found.topic_partitions:
-            if partition.error is not None:
-                raise translate(partition.error, f"asking for the offsets of group {group}", self._bootstrap)
-            committed[partition.topic, partition.partition] = partition.offset if partition.offset >= 0 else None
-        return committed
 
     def _result(self, future: Any, doing: str) -> Any:
         try:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from eventsource.errors import Fenced, TransactionAborted
+from eventsource.errors import BrokerUnavailable, Fenced, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership, Owned
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Outgoing
@@ -93,7 +95,7 @@ def test_a_transaction_writes_its_records_and_the_offset(
     assert first == [0, 1]
     assert second[0] > first[-1]
     assert read_all(config, admin, (events, 0)) == [b"a", b"b", b"c"]
-    assert admin.committed_offsets(f"{commands}.owners", [(commands, 0), (commands, 1)]) == {
+    assert committed_offsets(config, f"{commands}.owners", [(commands, 0), (commands, 1)], timeout_seconds=10) == {
         (commands, 0): 3,
         (commands, 1): None,
     }
@@ -178,8 +180,6 @@ def test_a_record_that_cannot_be_produced_aborts_all_of_its_transaction(
 def test_the_end_of_an_open_transaction_is_seen_by_its_successor(
     config: Config, admin: LogAdmin, topics: tuple[str, str], eventsource_namespace: str
 ) -> None:
-    from confluent_kafka import Producer
-
     _, events = topics
     producer = Producer({**config, "transactional.id": f"{eventsource_namespace}.open"})
     producer.init_transactions(10)
@@ -207,3 +207,20 @@ def test_members_share_the_partitions_and_give_them_back(
     other.close()
     assert revoked == [two.partitions]
     assert joined(member, 2).partitions == {(commands, 0), (commands, 1)}
+
+
+def test_an_offset_whose_transaction_is_open_is_waited_for_and_not_overlooked(
+    config: Config, topics: tuple[str, str], member: Membership, eventsource_namespace: str
+) -> None:
+    commands, events = topics
+    owned = joined(member, 2)
+    group = f"{commands}.owners"
+    producer = Producer({**config, "transactional.id": f"{eventsource_namespace}.open"})
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    producer.produce(events, b"open", b"k", 0)
+    producer.send_offsets_to_transaction([TopicPartition(commands, 0, 9)], owned.metadata, 10)
+    with pytest.raises(BrokerUnavailable):
+        committed_offsets(config, group, [(commands, 0)], timeout_seconds=1.5)
+    producer.commit_transaction()
+    assert committed_offsets(config, group, [(commands, 0)], timeout_seconds=10) == {(commands, 0): 9}

@@ -1,0 +1,47 @@
+"""A consumer group's committed offsets, asked of its coordinator without joining the group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from eventsource.log.admin import TopicAndPartition, translate
+from eventsource.log.client_config import consumer_config
+
+
+def committed_offsets(
+    client_config: Mapping[str, Any],
+    group: str,
+    partitions: Iterable[TopicAndPartition],
+    *,
+    timeout_seconds: float,
+) -> dict[TopicAndPartition, int | None]:
+    """The group's committed offsets, stable: not while a transaction that moves them is open. None where there is none.
+
+    Raises `BrokerUnavailable` (retriable) when there is no answer in time, or a transaction stays open for longer.
+    """
+    # A consumer that reads committed records asks for stable offsets (KIP-447). The admin client could ask too, but librdkafka
+    # 2.16 ends the process when such a request times out while the coordinator is being looked up.
+    consumer = Consumer(consumer_config(client_config, group))
+    try:
+        found = consumer.committed([TopicPartition(topic, number) for topic, number in partitions], timeout_seconds)
+    except KafkaException as error:
+        raise translate(
+            error.args[0],
+            f"asking for the committed offsets of group {group}",
+            str(client_config.get("bootstrap.servers", "")),
+        ) from error
+    finally:
+        consumer.close()
+    committed: dict[TopicAndPartition, int | None] = {}
+    for partition in found:
+        if partition.error is not None:
+            raise translate(
+                partition.error,
+                f"asking for the committed offset of {partition.topic}[{partition.partition}]",
+                str(client_config.get("bootstrap.servers", "")),
+            )
+        committed[partition.topic, partition.partition] = partition.offset if partition.offset >= 0 else None
+    return committed
