@@ -20,7 +20,8 @@ Load = Callable[[Collection[Key]], Mapping[Key, Any]]
 class Changes:
     """What a batch makes of a table: whole rows by key, to be inserted or to replace, and keys to be deleted."""
 
-    upserts: dict[Key, Any]
+    upserts: dict[Key, tuple[Any, ...]]
+    """The values of each row, in the order of the twin's columns."""
     deletes: list[Key]
 
 
@@ -75,8 +76,7 @@ def fold(definition: ProjectionDefinition[Any], events: Sequence[Recorded], load
                     _refuse(result, "rows.delete(key) deletes")
         except Exception as error:
             raise _failed(definition, handler, recorded, error) from error
-    _check_rows(definition, steps, rows)
-    return Changes(rows, [key for key in found if key not in rows])
+    return Changes(_values(definition, steps, rows), [key for key in found if key not in rows])
 
 
 def _check_deleted(result: Any) -> None:
@@ -88,14 +88,15 @@ def _refuse(result: Any, mend: str) -> NoReturn:
     raise TypeError(f"it returned {result!r}: change the row in place and return nothing; {mend}")
 
 
-def _check_rows(
+def _values(
     definition: ProjectionDefinition[Any], steps: Sequence[tuple[Recorded, BoundHandler, Any]], rows: Mapping[Key, Any]
-) -> None:
-    """Every row that is left must be whole, and have the key under which it was found."""
+) -> dict[Key, tuple[Any, ...]]:
+    """The values of every row that is left, which must be whole and have the key under which it was found."""
     twin = definition.twin
+    found: dict[Key, tuple[Any, ...]] = {}
     for key, row in rows.items():
         try:
-            twin.values(row)
+            found[key] = twin.values(row)
         except AttributeError:
             missing = next(column.attribute for column in twin.columns if not hasattr(row, column.attribute))
             error: Exception = ValueError(
@@ -107,6 +108,7 @@ def _check_rows(
             error = ValueError(f"the key of the row {key!r} was changed to {twin.key(row)!r}: a row keeps its key")
         recorded, handler = _last_step(steps, key)
         raise _failed(definition, handler, recorded, error)
+    return found
 
 
 def _last_step(steps: Sequence[tuple[Recorded, BoundHandler, Any]], key: Key) -> tuple[Recorded, BoundHandler]:

@@ -28,8 +28,7 @@ class MemoryProjection(Generic[M]):
         if not concerning:
             return
         changes = fold(self._definition, concerning, self._load)
-        for key, row in changes.upserts.items():
-            self._rows[key] = self._definition.twin.values(row)
+        self._rows.update(changes.upserts)
         for key in changes.deletes:
             del self._rows[key]
 

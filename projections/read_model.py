@@ -40,6 +40,7 @@ from eventsource.errors import DefinitionError
 
 RESERVED_PREFIX: Final = "eventsource_"
 _CLASS_VARIABLE: Final = re.compile(r"\s*(\w+\.)?ClassVar\b")  # as dataclasses tells them from fields
+MAX_IDENTIFIER_BYTES: Final = 63  # what Postgres takes of a name; it cuts the rest off in silence
 _ENUM_LENGTH: Final = 255  # of the text column: constant, so that a longer member does not change the table's shape
 
 _JSON: Final = JSONB(none_as_null=True)
@@ -171,6 +172,11 @@ def _check_columns(cls: type[ReadModel]) -> None:
         raise DefinitionError(
             f"{cls.__qualname__} names the schema {table.schema!r}: leave it out, the app's own schema is used"
         )
+    for name in (table.name, *(column.name for column in table.columns)):
+        if len(name.encode()) > MAX_IDENTIFIER_BYTES:
+            raise DefinitionError(
+                f"{cls.__qualname__}: the name {name!r} is longer than the {MAX_IDENTIFIER_BYTES} bytes that Postgres takes: shorten it"
+            )
     for column in table.columns:
         if column.computed is not None or column.identity is not None:
             raise DefinitionError(

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from eventsource.consuming.catalog import relation_exists
 from eventsource.consuming.database import PgConnection
+
+TABLE = "eventsource_projections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,16 @@ class Registry:
     """The table of projections in one Postgres schema. Every method takes part in the transaction of its connection."""
 
     def __init__(self, schema: str) -> None:
-        self._table = sql.Identifier(schema, "eventsource_projections")
+        self._schema = schema
+        self._table = sql.Identifier(schema, TABLE)
 
     def create(self, connection: PgConnection) -> None:
         """Makes the table if it is missing."""
+        if relation_exists(connection, self._schema, TABLE):
+            return
         connection.execute(
             sql.SQL(
-                "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, revision integer NOT NULL, table_name text NOT NULL, "
+                "CREATE TABLE {} (name text PRIMARY KEY, revision integer NOT NULL, table_name text NOT NULL, "
                 "shape text NOT NULL, topics text[] NOT NULL, built_at timestamptz NOT NULL DEFAULT now())"
             ).format(self._table)
         )

@@ -9,15 +9,17 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from eventsource.consuming.catalog import schema_exists
 from eventsource.consuming.database import Database, PgConnection
 from eventsource.consuming.locks import lock_for_transaction, lock_key, try_share_for_transaction
 from eventsource.consuming.positions import Move, Position, Positions
-from eventsource.errors import PositionConflict, ReadModelOutdated, ReadModelRebuilding
+from eventsource.errors import PositionConflict, ReadModelOutdated, ReadModelRebuilding, SettingsError
 from eventsource.log.recorded import Recorded
 from projections.culprit import blame
 from projections.definition import ProjectionDefinition
 from projections.fold import Changes, fold
 from projections.plan import Plan
+from projections.read_model import MAX_IDENTIFIER_BYTES
 from projections.registry import Registered, Registry
 from projections.table import ModelTable
 from projections.twin import Key
@@ -41,7 +43,7 @@ class ProjectionStore:
     def __init__(self, plan: Plan, database: Database) -> None:
         self.plan = plan
         self.database = database
-        self.schema = plan.names.database_schema
+        self.schema = checked_schema(plan.names.database_schema)
         self.name = plan.definition.name
         self.revision = plan.definition.revision
         self.table = ModelTable(plan.definition.model, self.schema)
@@ -75,8 +77,7 @@ class ProjectionStore:
     def make_schema(self, connection: PgConnection) -> None:
         """Makes the Postgres schema and the framework's own tables, one worker at a time."""
         lock_for_transaction(connection, lock_key(self.schema, "schema"))
-        exists = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [self.schema]).fetchone()
-        if exists is None:  # asked first, since CREATE SCHEMA IF NOT EXISTS needs its permission even where it exists
+        if not schema_exists(connection, self.schema):
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.schema)))
         self.positions.create(connection)
         self.registry.create(connection)
@@ -216,3 +217,13 @@ def outdated_by(registered: Registered | None, definition: ProjectionDefinition[
     if registered.shape != table.shape:
         return "its columns, types or keys are not those of the read model any more"
     return None
+
+
+def checked_schema(name: str) -> str:
+    """The name of a Postgres schema. Raises `SettingsError` if Postgres would cut it, so that two apps might share one."""
+    if len(name.encode()) > MAX_IDENTIFIER_BYTES:
+        raise SettingsError(
+            f"the Postgres schema {name!r} has a name longer than {MAX_IDENTIFIER_BYTES} bytes: shorten EVENTSOURCE_NAMESPACE or "
+            "the app's name"
+        )
+    return name

@@ -10,6 +10,7 @@ from sqlalchemy import Index, MetaData, Table
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.schema import ColumnCollectionConstraint, CreateIndex, CreateTable
 
+from eventsource.consuming.catalog import relation_exists
 from eventsource.consuming.database import PgConnection
 from projections.read_model import ReadModel
 
@@ -30,12 +31,7 @@ class ModelTable:
 
     def exists(self, connection: PgConnection) -> bool:
         """Whether a table (or view) has that name."""
-        row = connection.execute(
-            "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
-            [self.schema, self.name],
-        ).fetchone()
-        return row is not None
+        return relation_exists(connection, self.schema, self.name)
 
     def create(self, connection: PgConnection) -> None:
         """Makes the table; it must not exist. The indexes are `create_indexes`'."""
@@ -44,7 +40,9 @@ class ModelTable:
     def create_indexes(self, connection: PgConnection) -> None:
         """Makes the indexes that are missing."""
         for index in sorted(self._table.indexes, key=_index_name):
-            connection.execute(_statement(CreateIndex(index, if_not_exists=True)))
+            statement = CreateIndex(index)
+            if not relation_exists(connection, self.schema, DIALECT.identifier_preparer.format_index(index).strip('"')):
+                connection.execute(_statement(statement))
 
     def truncate(self, connection: PgConnection) -> None:
         """Deletes all rows."""

@@ -59,9 +59,9 @@ class RowWriter:
                         inserted.add(key)
         return self._fetch(connection, self._lock, keys), inserted
 
-    def upsert(self, connection: PgConnection, rows: Iterable[Any]) -> None:
-        """Inserts rows, or replaces those of the same key."""
-        values = [self._bound(self._twin.values(row)) for row in rows]
+    def upsert(self, connection: PgConnection, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Inserts rows, or replaces those of the same key. Each is its values in the order of the twin's columns."""
+        values = [self._bound(row) for row in rows] if self._binders else list(rows)
         if not values:
             return
         if self._unnests:

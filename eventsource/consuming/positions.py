@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from eventsource.consuming.catalog import relation_exists
 from eventsource.consuming.database import PgConnection
 from eventsource.errors import PositionConflict
 
@@ -43,13 +44,16 @@ class Positions:
     """The table of positions in one Postgres schema. Every method takes part in the transaction of its connection."""
 
     def __init__(self, schema: str) -> None:
+        self._schema = schema
         self._table = sql.Identifier(schema, TABLE)
 
     def create(self, connection: PgConnection) -> None:
         """Makes the table if it is missing."""
+        if relation_exists(connection, self._schema, TABLE):
+            return
         connection.execute(
             sql.SQL(
-                "CREATE TABLE IF NOT EXISTS {} (consumer text NOT NULL, revision integer NOT NULL, topic_id bytea NOT NULL, "
+                "CREATE TABLE {} (consumer text NOT NULL, revision integer NOT NULL, topic_id bytea NOT NULL, "
                 "partition integer NOT NULL, topic text NOT NULL, position bigint NOT NULL CHECK (position >= 0), "
                 "moved_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (consumer, revision, topic_id, partition))"
             ).format(self._table)

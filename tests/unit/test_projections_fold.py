@@ -129,8 +129,7 @@ class Table:
 
     def fold(self, *events: Recorded) -> Changes:
         changes = fold(self.definition, events, self.load)
-        for key, row in changes.upserts.items():
-            self.stored[key] = self.definition.twin.values(row)
+        self.stored.update(changes.upserts)
         for key in changes.deletes:
             del self.stored[key]
         return changes

@@ -185,6 +185,14 @@ def test_the_frameworks_table_names_are_refused():
             id: Mapped[str] = mapped_column(primary_key=True)
 
 
+def test_a_name_that_postgres_would_cut_is_refused():
+    with refused("is longer than the 63 bytes that Postgres takes: shorten it"):
+
+        class Long(ReadModel):
+            __tablename__ = "t" * 64
+            id: Mapped[str] = mapped_column(primary_key=True)
+
+
 def test_a_column_that_the_database_fills_is_refused():
     with refused("Filled.twice is filled by the database"):
 

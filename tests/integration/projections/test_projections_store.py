@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import psycopg
@@ -19,7 +20,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from eventsource.app import App
 from eventsource.consuming.database import Database
 from eventsource.consuming.positions import Move
-from eventsource.errors import DatabaseUnavailable, PositionConflict, ReadModelOutdated, ReadModelRebuilding
+from eventsource.errors import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    PositionConflict,
+    ReadModelOutdated,
+    ReadModelRebuilding,
+)
 from eventsource.log.recorded import Recorded
 from projections import Projection, ReadModel, Rows, projects
 from projections.plan import Plan
@@ -287,7 +294,7 @@ def test_an_aggregate_that_is_added_later_begins_at_its_start(stores, tables):
 
 
 def test_a_missing_index_is_made(stores, tables):
-    for column in (None, mapped_column(index=True)):
+    for column in (None, mapped_column(index=True), mapped_column(index=True)):
         projection = variant(n=(Mapped[int | None], column))
         store = stores(projection, App("bank", aggregates=[Account], consumers=[projection], partitions=4))
         store.prepare(topics(store))
@@ -409,3 +416,59 @@ def test_sql_null_stands_for_none_in_json(stores, tables):
     now = datetime(2024, 1, 1, tzinfo=UTC)
     store.apply([Recorded("account", "a", 1, Noted(text=""), now, "c", 1, 1, 0, 0)], [move(0, 1)])
     assert tables("SELECT maybe_tags IS NULL, colour, tags->'a'->>2 FROM everything") == [(True, "BLUE", "ü")]
+
+
+# --- permissions -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def writer_settings(settings, tables):
+    """Settings of a user who may read and write rows, and make nothing."""
+    user = f"writer_{settings.namespace.replace('-', '_')}"
+    try:
+        tables(f"CREATE ROLE {user} LOGIN PASSWORD 'w'")
+    except psycopg.errors.InsufficientPrivilege:
+        pytest.skip("the user of these servers may not make others")
+    parts = urlsplit(settings.postgres.url)
+    url = urlunsplit(parts._replace(netloc=f"{user}:w@{parts.hostname}:{parts.port}"))
+    yield user, settings.model_copy(update={"postgres": settings.postgres.model_copy(update={"url": url})})
+    tables(f"DROP OWNED BY {user}")
+    tables(f"DROP ROLE {user}")
+
+
+def test_a_user_who_may_only_write_rows_can_work_once_the_tables_are_there(stores, tables, writer_settings):
+    user, settings = writer_settings
+    maker = stores()
+    writer = ProjectionStore(maker.plan, Database(settings.postgres, application_name="writer"))
+    with pytest.raises(DatabaseRefused, match=r"permission denied.*grant it to the user of EVENTSOURCE_POSTGRES__URL"):
+        writer.prepare(topics(writer))
+    maker.prepare(topics(maker))
+    tables(f"GRANT USAGE ON SCHEMA {maker.schema} TO {user}")
+    tables(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {maker.schema} TO {user}")
+    writer.prepare(topics(writer))
+    writer.apply([deposit(5)], [move(0, 1)])
+    writer.database.close()
+    assert balance(tables) == Decimal("5.00")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://nobody:pw@{host}/eventsource", "it refused the user .*check user, password and pg_hba.conf"),
+        (
+            "postgresql://{user}@{host}/nowhere",
+            "the database is missing .*create it, or name another in EVENTSOURCE_POSTGRES__URL",
+        ),
+        ("postgresql://{user}@127.0.0.1:1/x", "no connection .*check that it runs"),
+        ("postgresql://{user}@no-such-host.invalid/x", "its host name is unknown .*check EVENTSOURCE_POSTGRES__URL"),
+    ],
+)
+def test_why_there_is_no_connection(settings, url, message):
+    parts = urlsplit(settings.postgres.url)
+    user, _, host = parts.netloc.rpartition("@")
+    wrong = settings.postgres.model_copy(
+        update={"url": url.format(host=host, user=user), "connect_timeout_seconds": 2.0}
+    )
+    with pytest.raises(DatabaseUnavailable, match=message) as caught:
+        Database(wrong, application_name="test").connection()
+    assert (parts.password or "pw") not in str(caught.value)
