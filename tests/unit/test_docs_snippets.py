@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ import pytest
 from tests.snippets import ROOT, Page, PageRun, matches, pages, run_page
 
 PAGES = pages()
+TESTS = {
+    name
+    for path in (ROOT / "tests").rglob("test_*.py")
+    for name in re.findall(r"^ *(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+}
 PURE = [page for page in PAGES if page.runs and not page.needs_servers]
 
 
@@ -36,6 +42,26 @@ def test_every_link_within_the_project_leads_somewhere(page: Page) -> None:
             headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in anchors, f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_and_tests_that_a_page_names_are_there(page: Page) -> None:
+    quoted = set(re.findall(r"`([^`\s]+)`", page.text))
+    for path in (
+        word for word in quoted if re.fullmatch(r"(eventsource|projections|tests|examples|docs)/[\w/.-]+", word)
+    ):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+    for test in (word for word in quoted if re.fullmatch(r"test_\w+", word)):
+        assert test in TESTS, f"{page.name} names {test}"
+
+
+def test_every_dependency_has_its_line() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = {re.split(r"[\[><=]", text)[0] for text in [*project["dependencies"], *extras["embedded"], *extras["dev"]]}
+    record = (ROOT / "docs/adr/0001-record-decisions-and-dependencies.md").read_text(encoding="utf-8")
+    stubs = {"types-psutil", "types-pyyaml"}
+    assert {name for name in wanted - stubs - {project["name"]} if name not in record} == set()
 
 
 @pytest.mark.parametrize(
@@ -89,3 +115,27 @@ def test_dots_stand_for_anything_and_widths_do_not_matter() -> None:
     assert matches("a ... c\n│ x │", "a b\nb c\n│   x  │\n")
     assert not matches("a ... c", "a b c d")
     assert matches("┏━━┳━┓", "┏━━━━━┳━━━━┓")
+
+
+PRODUCTION = ROOT / "docs" / "production.md"
+
+
+def test_every_log_event_is_explained() -> None:
+    sources = [
+        path.read_text(encoding="utf-8")
+        for name in ("eventsource", "projections")
+        for path in (ROOT / name).rglob("*.py")
+    ]
+    logged = {name for text in sources for name in re.findall(r'_log\.(?:info|warning|error)\(\s*"(\w+)"', text)}
+    assert len(logged) > 20
+    explained = set(re.findall(r"`(\w+)`", PRODUCTION.read_text(encoding="utf-8")))
+    assert logged - explained == set()
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    from eventsource.cli import exit_codes
+
+    assert exit_codes.__doc__ is not None
+    rows = [line for line in exit_codes.__doc__.splitlines() if line.startswith("|")]
+    assert len(rows) > 8
+    assert "\n".join(rows) in PRODUCTION.read_text(encoding="utf-8")
