@@ -33,7 +33,7 @@ from eventsource.errors import (
 )
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import producer_config
-from eventsource.log.headers import CommandHeaders, Trail, command_headers
+from eventsource.log.headers import CommandHeaders, command_headers, make_trail
 from eventsource.log.partitioner import aggregate_key, partition_for
 from eventsource.log.recorded import ms_from_time
 from eventsource.log.token import Token
@@ -189,7 +189,7 @@ class Client:
                 expected_version=expected_version,
                 reply_partition=self._requests.partition,
                 client_id=self._requests.client_id,
-                trail=Trail(correlation_id, causation_id, actor, metadata or {}),
+                trail=make_trail(correlation_id, causation_id, actor, metadata),
             )
         )
         self._requests.enter(

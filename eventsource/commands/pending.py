@@ -9,8 +9,12 @@ from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from eventsource.commands.receipt import Receipt
 from eventsource.errors import OutcomeUnknown
+
+_log = structlog.get_logger("eventsource.client")
 
 
 class Pending:
@@ -79,7 +83,10 @@ class Pending:
             self._done = True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback(self)
+            try:
+                callback(self)
+            except Exception as raised:  # noqa: BLE001 - the caller's own code, in the client's thread: others wait for answers too
+                _log.error("callback_failed", command_id=self.command_id, exc_info=raised)
         return True
 
     def _outcome(self) -> Receipt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,10 +14,11 @@ from eventsource.clock import Clock
 from eventsource.commands.pending import Pending
 from eventsource.commands.receipt import Receipt
 from eventsource.commands.reply import Reply
-from eventsource.errors import Backlogged, ClientClosed, CommandIdReused, DecodeError, EventSourceError, OutcomeUnknown
+from eventsource.errors import Backlogged, ClientClosed, CommandIdReused, DecodeError, OutcomeUnknown
 from eventsource.log.admin import LogAdmin
 from eventsource.log.partitioner import partition_for
 from eventsource.log.reader import LogReader
+from eventsource.log.record import Record
 
 _log = structlog.get_logger("eventsource.client")
 _READ_SECONDS: Final = 0.05
@@ -50,8 +51,11 @@ class Requests:
         self.client_id = client_id
         self._clock = clock
         self._max_in_flight = max_in_flight
-        self._places = threading.BoundedSemaphore(max_in_flight)
-        self._lock = threading.Lock()
+        # A full client lets nobody in before an eighth of the places is free: woken for every single answer, the sender and
+        # the reader of answers would change places for each command.
+        self._reopens_at = max_in_flight - max(1, max_in_flight // 8)
+        self._room = threading.Condition()
+        self._ended = False
         self._waiting: dict[str, _Waiting] = {}
         self._deadlines: list[tuple[float, str]] = []
         self._stop = threading.Event()
@@ -78,27 +82,34 @@ class Requests:
 
     def enter(self, pending: Pending, answer: Answer, timeout_seconds: float, *, wait: bool) -> None:
         """Takes a place for a request; raises `Backlogged` when there is none, `CommandIdReused` when its id is in flight."""
-        if self._failure is not None:
-            raise ClientClosed(f"this client stopped ({self._failure}): connect again") from self._failure
-        if not self._places.acquire(blocking=wait, timeout=timeout_seconds if wait else None):
-            raise Backlogged(self._max_in_flight)
         deadline = self._clock.monotonic() + timeout_seconds
-        with self._lock:
+        with self._room:
+            if len(self._waiting) >= self._max_in_flight and wait:
+                self._room.wait_for(lambda: self._ended or len(self._waiting) <= self._reopens_at, timeout_seconds)
+            if self._ended:
+                raise ClientClosed(
+                    f"this client has stopped{f' ({self._failure})' if self._failure else ''}: connect again"
+                )
+            if len(self._waiting) >= self._max_in_flight:
+                raise Backlogged(self._max_in_flight)
             if pending.command_id in self._waiting:
-                self._places.release()
                 raise CommandIdReused(pending.command_id)
             self._waiting[pending.command_id] = _Waiting(pending, answer, deadline, timeout_seconds)
             heapq.heappush(self._deadlines, (deadline, pending.command_id))
 
     def leave(self, pending: Pending) -> bool:
         """Gives a request's place back; False if it was given back before."""
-        with self._lock:
+        with self._room:
             waiting = self._waiting.get(pending.command_id)
             if waiting is None or waiting.pending is not pending:
                 return False
             del self._waiting[pending.command_id]
-        self._places.release()
+            self._tell_of_room()
         return True
+
+    def _tell_of_room(self) -> None:
+        if len(self._waiting) <= self._reopens_at:
+            self._room.notify_all()
 
     def fail(self, pending: Pending, error: Exception) -> None:
         """Answers a request with an error."""
@@ -118,37 +129,55 @@ class Requests:
             with LogReader(self._client_config, committed_only=False) as reader:
                 reader.assign(self._start)
                 while not self._stop.is_set():
-                    for record in reader.read(_READ_RECORDS, _READ_SECONDS):
-                        if record.key == self.client_id and record.value is not None:
-                            self._take(record.value)
+                    self._take(reader.read(_READ_RECORDS, _READ_SECONDS))
                     self._serve()
                     self._expire(self._clock.monotonic())
-        except EventSourceError as error:
-            _log.error("client_stopped", error=str(error))
+        except Exception as error:  # noqa: BLE001 - told to whoever uses the client next
+            _log.error("client_stopped", error=str(error), kind=type(error).__name__)
             self._failure = error
         finally:
+            with self._room:
+                self._ended = True
+                self._room.notify_all()
             self._expire(float("inf"))
 
-    def _take(self, value: bytes) -> None:
+    def _take(self, records: Sequence[Record]) -> None:
+        replies = [reply for record in records if (reply := self._reply(record)) is not None]
+        if not replies:
+            return
+        with self._room:
+            # What is unknown came after its time-out, or twice.
+            answered = [
+                (waiting, reply)
+                for reply in replies
+                if (waiting := self._waiting.pop(reply.command_id, None)) is not None
+            ]
+            self._tell_of_room()
+        for waiting, reply in answered:
+            self._answer(waiting, reply)
+
+    def _reply(self, record: Record) -> Reply | None:
+        if record.key != self.client_id or record.value is None:
+            return None
         try:
-            reply = Reply.decode(value)
+            return Reply.decode(record.value)
         except DecodeError as error:
             _log.error("reply_unreadable", error=str(error))
-            return
-        with self._lock:
-            waiting = self._waiting.get(reply.command_id)
-        if waiting is None:
-            return  # it came after its time-out, or twice
-        found = waiting.answer(reply)
-        if self.leave(waiting.pending):
-            if isinstance(found, Receipt):
-                waiting.pending.resolve(found)
-            else:
-                waiting.pending.resolve(None, found)
+            return None
+
+    def _answer(self, waiting: _Waiting, reply: Reply) -> None:
+        try:
+            found = waiting.answer(reply)
+        except Exception as error:  # noqa: BLE001 - one unreadable answer must not keep the others waiting
+            found = error
+        if isinstance(found, Receipt):
+            waiting.pending.resolve(found)
+        else:
+            waiting.pending.resolve(None, found)
 
     def _expire(self, now: float) -> None:
         while True:
-            with self._lock:
+            with self._room:
                 if not self._deadlines or self._deadlines[0][0] > now:
                     return
                 _, command_id = heapq.heappop(self._deadlines)

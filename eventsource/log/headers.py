@@ -48,6 +48,13 @@ class Trail:
 EMPTY_TRAIL: Final = Trail()
 
 
+def make_trail(correlation_id: str, causation_id: str, actor: str, metadata: Mapping[str, str] | None) -> Trail:
+    """The trail of these; the shared empty one, which costs nothing to write, where all are empty."""
+    if not (correlation_id or causation_id or actor or metadata):
+        return EMPTY_TRAIL
+    return Trail(correlation_id, causation_id, actor, metadata or {})
+
+
 class Origin(NamedTuple):
     """Where the command stands in the log that caused an event or outcome. `topic_id` are the 16 bytes of Kafka's topic id."""
 
@@ -123,7 +130,7 @@ def command_headers(headers: CommandHeaders) -> list[tuple[str, bytes]]:
         headers.client_id,
     ) + _trail_bytes(headers.trail)
     return [
-        ("ce_specversion", SPEC_VERSION),
+        _SPEC_VERSION_HEADER,
         ("ce_id", headers.command_id.encode()),
         ("ce_source", headers.source.encode()),
         ("ce_type", headers.type.encode()),
@@ -189,10 +196,12 @@ def outcome_headers(headers: OutcomeHeaders) -> list[tuple[str, bytes]]:
 
 def _fact_es(kind: int, origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
     fixed = _EVENT.pack(ES_VERSION, 0, kind, origin.topic_id, origin.partition, origin.offset, time_ms, body_hash)
-    return fixed + (_NO_TRAIL if trail is EMPTY_TRAIL else _trail_bytes(trail))
+    return fixed + _trail_bytes(trail)
 
 
 def _trail_bytes(trail: Trail) -> bytes:
+    if trail is EMPTY_TRAIL:
+        return _NO_TRAIL
     texts = [trail.correlation_id, trail.causation_id, trail.actor]
     for name, value in trail.metadata.items():
         texts.append(name)

@@ -19,7 +19,7 @@ from eventsource.consuming.definition import ConsumerDefinition, MemoryConsumer
 from eventsource.domain import Aggregate, Command, Event
 from eventsource.errors import DefinitionError
 from eventsource.log.events import EventDecoder
-from eventsource.log.headers import CommandHeaders, Trail, command_headers
+from eventsource.log.headers import CommandHeaders, command_headers, make_trail
 from eventsource.log.partitioner import aggregate_key, partition_for
 from eventsource.log.record import Outgoing
 from eventsource.log.recorded import Recorded, ms_from_time
@@ -91,7 +91,7 @@ class TestApp:
             expected_version=expected_version,
             reply_partition=0,
             client_id=_CLIENT_ID,
-            trail=Trail(correlation_id, causation_id, actor, metadata or {}),
+            trail=make_trail(correlation_id, causation_id, actor, metadata),
         )
         outgoing = Outgoing(self._names.commands(name), partition, key, codec.encode(command), command_headers(headers))
         record = self._log.append(outgoing, ms_from_time(self.clock.now()))

@@ -79,3 +79,11 @@ def test_callbacks_run_once_each(pending: Pending) -> None:
     pending.resolve(RECEIPT)
     pending.add_done_callback(lambda done: called.append("late"))
     assert called == ["c-1", "late"]
+
+
+def test_a_callback_that_raises_keeps_no_other_from_its_answer(pending: Pending) -> None:
+    called: list[str] = []
+    pending.add_done_callback(lambda done: called.append(str(1 / 0)))
+    pending.add_done_callback(lambda done: called.append(done.command_id))
+    assert pending.resolve(RECEIPT)
+    assert called == ["c-1"]
