@@ -45,7 +45,7 @@ from projections import rebuild
 _WORKER_START_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 # Nobody waits for a single command of a history: fuller batches cost the broker less.
-_LINGER = {"linger.ms": "5"}
+_LINGER = {"linger.ms": "25"}
 # Python looks for cycles after every 700 new objects, and thousands of commands in flight are not cycles: that took a fifth of the time.
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
