@@ -8,9 +8,10 @@ from typing import Any
 import psycopg
 
 from eventsource.consuming.database import PgConnection
-from eventsource.errors import EventSourceError, ProjectionFailed
+from eventsource.errors import ProjectionFailed
 from eventsource.log.recorded import Recorded
 from projections.definition import ProjectionDefinition
+from projections.failure import failed
 from projections.fold import Changes
 from projections.twin import Key
 from projections.writer import RowWriter
@@ -23,7 +24,7 @@ def blame(
     changes: Changes,
     events: Sequence[Recorded],
     error: Exception,
-) -> EventSourceError:
+) -> ProjectionFailed:
     """The error that names the last event that changed the row which cannot be stored.
 
     Runs in the batch's transaction, which is to be rolled back.
@@ -37,12 +38,12 @@ def blame(
             detail = ValueError(
                 f"the row {key!r} of {definition.model.__tablename__!r} cannot be stored: {' '.join(str(found).split())}"
             )
-            return _failed(definition, recorded, detail)
+            return failed(definition, recorded, detail)
     # Each row goes alone, so they contradict each other: a unique constraint besides the key, for instance.
     detail = ValueError(
         f"the rows of the batch that ends there cannot be stored together: {' '.join(str(error).split())}"
     )
-    return _failed(definition, events[-1], detail)
+    return failed(definition, events[-1], detail)
 
 
 def _last_event(definition: ProjectionDefinition[Any], events: Sequence[Recorded], key: Key) -> Recorded:
@@ -54,16 +55,3 @@ def _last_event(definition: ProjectionDefinition[Any], events: Sequence[Recorded
         elif handler.several_keys is not None and key in handler.several_keys(recorded).values():
             return recorded
     return events[-1]
-
-
-def _failed(definition: ProjectionDefinition[Any], recorded: Recorded, error: Exception) -> ProjectionFailed:
-    handler = definition.handlers[recorded.event.__class__]
-    return ProjectionFailed(
-        projection=definition.name,
-        handler=handler.where,
-        event=recorded.event.message_name,
-        aggregate_id=recorded.id,
-        version=recorded.version,
-        position=f"partition {recorded.partition}, offset {recorded.offset}",
-        error=error,
-    )

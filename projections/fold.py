@@ -6,14 +6,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from eventsource.errors import ProjectionFailed
 from eventsource.log.recorded import Recorded
 from projections.definition import BoundHandler, ProjectionDefinition
+from projections.failure import failed
 from projections.rows import Deleted, Rows
 from projections.twin import Key
 
 Load = Callable[[Collection[Key]], Mapping[Key, Any]]
 """Finds rows by key: those that exist."""
+
+
+Step = tuple[Recorded, BoundHandler, Any]
+"""An event, its handler, and the key or keys that it named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ def fold(definition: ProjectionDefinition[Any], events: Sequence[Recorded], load
     """
     handlers = definition.handlers
     twin = definition.twin
-    steps: list[tuple[Recorded, BoundHandler, Any]] = []
+    steps: list[Step] = []
     wanted: set[Key] = set()
     for recorded in events:
         handler = handlers[recorded.event.__class__]
@@ -45,7 +49,7 @@ def fold(definition: ProjectionDefinition[Any], events: Sequence[Recorded], load
                 key = handler.several_keys(recorded)  # type: ignore[misc]  # one of the two is there
                 wanted.update(key.values())
         except Exception as error:
-            raise _failed(definition, handler, recorded, error) from error
+            raise failed(definition, recorded, error) from error
         steps.append((recorded, handler, key))
 
     found = load(wanted)
@@ -75,7 +79,7 @@ def fold(definition: ProjectionDefinition[Any], events: Sequence[Recorded], load
                 if result is not None:
                     _refuse(result, "rows.delete(key) deletes")
         except Exception as error:
-            raise _failed(definition, handler, recorded, error) from error
+            raise failed(definition, recorded, error) from error
     return Changes(_values(definition, steps, rows), [key for key in found if key not in rows])
 
 
@@ -89,7 +93,7 @@ def _refuse(result: Any, mend: str) -> NoReturn:
 
 
 def _values(
-    definition: ProjectionDefinition[Any], steps: Sequence[tuple[Recorded, BoundHandler, Any]], rows: Mapping[Key, Any]
+    definition: ProjectionDefinition[Any], steps: Sequence[Step], rows: Mapping[Key, Any]
 ) -> dict[Key, tuple[Any, ...]]:
     """The values of every row that is left, which must be whole and have the key under which it was found."""
     twin = definition.twin
@@ -106,27 +110,12 @@ def _values(
             if twin.key(row) == key:
                 continue
             error = ValueError(f"the key of the row {key!r} was changed to {twin.key(row)!r}: a row keeps its key")
-        recorded, handler = _last_step(steps, key)
-        raise _failed(definition, handler, recorded, error)
+        raise failed(definition, _last_event(steps, key), error)
     return found
 
 
-def _last_step(steps: Sequence[tuple[Recorded, BoundHandler, Any]], key: Key) -> tuple[Recorded, BoundHandler]:
-    for recorded, handler, keys in reversed(steps):
+def _last_event(steps: Sequence[Step], key: Key) -> Recorded:
+    for recorded, _, keys in reversed(steps):
         if keys == key or (isinstance(keys, dict) and key in keys.values()):
-            return recorded, handler
-    return steps[-1][0], steps[-1][1]
-
-
-def _failed(
-    definition: ProjectionDefinition[Any], handler: BoundHandler, recorded: Recorded, error: Exception
-) -> ProjectionFailed:
-    return ProjectionFailed(
-        projection=definition.name,
-        handler=handler.where,
-        event=recorded.event.message_name,
-        aggregate_id=recorded.id,
-        version=recorded.version,
-        position=f"partition {recorded.partition}, offset {recorded.offset}",
-        error=error,
-    )
+            return recorded
+    return steps[-1][0]

@@ -32,10 +32,13 @@ class Projection(Generic[M]):
     """Base of all projections: `class Balances(Projection[Balance], name="balances")`.
 
     Methods marked with `@projects` fold events into rows of the read model; each is dispatched on its annotation. They are
-    pure: no clock, no I/O, no state in `self`, since the rows are thrown away and folded again at any time. `revision`
-    (from 1) is raised when the handlers change so that the rows must be folded anew; until that is done with
-    `eventsource projections rebuild`, the worker refuses to mix the two. Mistakes are found while the class is defined:
-    `DefinitionError`.
+    pure: no clock, no I/O, no state in `self`, since the rows are thrown away and folded again at any time. Events of
+    several aggregates whose ids are equal meet in one row, in no particular order among the aggregates; such rows are locked
+    as shared ones are.
+
+    `revision` (from 1) is raised when the handlers change so that the rows must be folded anew; until that is done with
+    `eventsource projections rebuild`, the worker refuses to mix the two. `abstract=True` instead of a name makes a base that
+    others inherit handlers from. Mistakes are found while the class is defined: `DefinitionError`.
     """
 
     __definition__: ClassVar[ProjectionDefinition[Any]]

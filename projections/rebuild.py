@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+import stamina
 
 from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
@@ -33,6 +34,7 @@ _BATCH_SIZE: Final = 20_000
 _READ_SECONDS: Final = 0.25
 _SILENCE_SECONDS: Final = 30.0
 _LOCK_SECONDS: Final = 30
+_TABLE_LOCK_MS: Final = 50
 _EVENTS_LEFT_TO_WORKERS: Final = 1_000
 
 
@@ -91,6 +93,10 @@ def find_projection(app: App, name: str) -> ProjectionDefinition[Any]:
 
 def _no_progress(_done: int, _total: int) -> None:
     pass
+
+
+class _TableInUse(DatabaseUnavailable):
+    """Raised when a reader holds the table."""
 
 
 class _Replay:
@@ -164,23 +170,34 @@ class _Replay:
             ) from error
 
     def _begin_anew(self, topics: list[Topic]) -> None:
+        # Whoever waits for the table's lock makes all later readers wait too: better to ask often, and briefly.
+        for attempt in stamina.retry_context(on=_TableInUse, attempts=None, timeout=_LOCK_SECONDS, wait_max=0.5):
+            with attempt:
+                self._try_to_begin_anew(topics)
+
+    def _try_to_begin_anew(self, topics: list[Topic]) -> None:
         store = self._store
-        with store.database.transaction() as connection:
-            store.make_schema(connection)
-            registered = store.registry.find(connection, store.name)
-            same = (
-                registered is not None
-                and registered.table == store.table.name
-                and registered.shape == store.table.shape
-            )
-            if same and store.table.exists(connection):
-                store.table.truncate(connection)
-                store.table.create_indexes(connection)
-                store.begin_positions(connection, topics)
-            else:
-                if registered is not None:
-                    store.drop_table(connection, registered.table)
-                store.begin(connection, topics)
+        try:
+            with store.database.errors(), store.database.connection().transaction():
+                connection = store.database.connection()
+                store.make_schema(connection)
+                connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_TABLE_LOCK_MS}ms"])
+                registered = store.registry.find(connection, store.name)
+                if registered is not None and store.is_as_registered(registered) and store.table.exists(connection):
+                    store.table.truncate(connection)
+                    store.table.create_indexes(connection)
+                    store.begin_positions(connection, topics)
+                else:
+                    if registered is not None:
+                        store.drop_table(connection, registered.table)
+                    store.begin(connection, topics)
+        except DatabaseUnavailable as error:
+            if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                raise _TableInUse(
+                    f"the table {store.table.name!r} is in use by a session that does not end: see pg_stat_activity for one that is idle "
+                    "in a transaction, end it, and rebuild again"
+                ) from error
+            raise
 
     def _replay(self, ends: Mapping[tuple[str, int], int], progress: Progress) -> None:
         total = sum(ends.values())

@@ -114,6 +114,10 @@ class ProjectionStore:
         if reason is not None:
             raise self._outdated(reason)
 
+    def is_as_registered(self, registered: Registered) -> bool:
+        """Whether the table need only be emptied, not made anew."""
+        return (registered.table, registered.shape) == (self.table.name, self.table.shape)
+
     def _check_positions(self, connection: PgConnection, registered: Registered, topics: Sequence[Topic]) -> None:
         if not self.table.exists(connection):
             raise self._outdated(f"its table {self.table.name!r} is gone")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from psycopg import sql
-from sqlalchemy import ARRAY, Float
+from sqlalchemy import ARRAY
 
 from eventsource.consuming.database import PgConnection
-from projections.table import DIALECT, ModelTable, type_text
+from projections.binding import Binding
+from projections.table import ModelTable, type_text
 from projections.twin import Key, Twin, TwinColumn
-
-Convert = Callable[[Any], Any]
-# Only numbers' processors ask which type came. https://www.postgresql.org/docs/current/catalog-pg-type.html
-_FLOAT8_OID: Final = 701
-_NUMERIC_OID: Final = 1700
 
 
 class RowWriter:
@@ -24,10 +20,8 @@ class RowWriter:
     def __init__(self, twin: Twin[Any], table: ModelTable) -> None:
         self._twin = twin
         columns = twin.columns
-        self._key_places = [columns.index(column) for column in twin.key_columns]
-        self._binders = _converters(columns, _binder)
-        self._key_binders = _converters(twin.key_columns, _binder)
-        self._loaders = _converters(columns, _loader)
+        self._binding = Binding(columns)
+        self._key_binding = Binding(twin.key_columns)
         # unnest() flattens arrays of arrays: such rows go one by one
         self._unnests = not any(isinstance(column.column.type, ARRAY) for column in columns)
         names = _Names(twin, table)
@@ -46,72 +40,44 @@ class RowWriter:
 
         Inserting the missing ones first is what makes a second writer of the same key wait instead of beginning its own row.
         """
-        ordered = list(keys)
-        blank = [self._bound(self._twin.values(self._twin.new(key))) for key in ordered]
-        with connection.cursor() as cursor:
-            inserted: set[Key] = set()
-            if self._unnests and blank:
-                cursor.execute(self._insert_missing, _columns(blank))
-                inserted = {self._key_of_raw(raw) for raw in cursor}
-            else:
-                for key, values in sorted(zip(ordered, blank, strict=True), key=lambda pair: repr(pair[0])):
-                    if cursor.execute(self._insert_missing, values).rowcount == 1:
-                        inserted.add(key)
+        blank = [self._twin.values(self._twin.new(key)) for key in keys]
+        inserted: set[Key] = set()
+        if blank and self._unnests:
+            for raw in connection.execute(self._insert_missing, self._binding.to_columns(blank)):
+                inserted.add(self._key_binding.from_row(raw))
+        elif blank:
+            with connection.cursor() as cursor:
+                for values in sorted(zip(*self._binding.to_columns(blank), strict=True), key=repr):
+                    for raw in cursor.execute(self._insert_missing, values):
+                        inserted.add(self._key_binding.from_row(raw))
         return self._fetch(connection, self._lock, keys), inserted
 
     def upsert(self, connection: PgConnection, rows: Iterable[tuple[Any, ...]]) -> None:
         """Inserts rows, or replaces those of the same key. Each is its values in the order of the twin's columns."""
-        values = [self._bound(row) for row in rows] if self._binders else list(rows)
+        values = list(rows)
         if not values:
             return
+        columns = self._binding.to_columns(values)
         if self._unnests:
-            connection.execute(self._upsert, _columns(values))
+            connection.execute(self._upsert, columns)
         else:
             with connection.cursor() as cursor:
-                cursor.executemany(self._upsert, values)
+                cursor.executemany(self._upsert, list(zip(*columns, strict=True)))
 
     def delete(self, connection: PgConnection, keys: Collection[Key]) -> None:
         """Deletes the rows of these keys."""
         if keys:
-            connection.execute(self._delete, self._key_columns(keys))
+            connection.execute(self._delete, self._key_binding.to_columns(keys))
 
     def _fetch(self, connection: PgConnection, statement: sql.Composed, keys: Collection[Key]) -> dict[Key, Any]:
         if not keys:
             return {}
-        load = self._twin.load
-        loaders = self._loaders
+        load, key_of, from_row = self._twin.load, self._twin.key, self._binding.from_row
         found: dict[Key, Any] = {}
-        for raw in connection.execute(statement, self._key_columns(keys)):
-            values = raw
-            if loaders:
-                changed = list(raw)
-                for place, convert in loaders:
-                    changed[place] = convert(changed[place])
-                values = tuple(changed)
-            row = load(values)
-            found[self._twin.key(row)] = row
+        for raw in connection.execute(statement, self._key_binding.to_columns(keys)):
+            row = load(from_row(raw))
+            found[key_of(row)] = row
         return found
-
-    def _bound(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not self._binders:
-            return values
-        changed = list(values)
-        for place, convert in self._binders:
-            changed[place] = convert(changed[place])
-        return tuple(changed)
-
-    def _key_columns(self, keys: Collection[Key]) -> list[list[Any]]:
-        columns = _columns(keys)
-        for place, convert in self._key_binders:
-            columns[place] = [convert(value) for value in columns[place]]
-        return columns
-
-    def _key_of_raw(self, raw: tuple[Any, ...]) -> Key:
-        loaders = dict(self._loaders)
-        return tuple(
-            loaders[place](value) if place in loaders else value
-            for place, value in zip(self._key_places, raw, strict=True)
-        )
 
 
 class _Names:
@@ -152,7 +118,9 @@ class _Names:
         )
 
     def insert_missing_one(self) -> sql.Composed:
-        return self._insert_one() + sql.SQL(" ON CONFLICT ({}) DO NOTHING").format(_comma(map(_name, self._keys)))
+        return self._insert_one() + sql.SQL(" ON CONFLICT ({keys}) DO NOTHING RETURNING {keys}").format(
+            keys=_comma(map(_name, self._keys))
+        )
 
     def delete(self) -> sql.Composed:
         # delete_rows: the rows of some keys
@@ -193,26 +161,3 @@ def _comma(parts: Iterable[sql.Composable]) -> sql.Composed:
 def _arrays(columns: Sequence[TwinColumn]) -> sql.Composed:
     # the types' texts are SQLAlchemy's, made of the model's columns
     return _comma(sql.SQL("%s::") + sql.SQL(type_text(column.column.type) + "[]") for column in columns)
-
-
-def _columns(rows: Collection[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _converters(
-    columns: Sequence[TwinColumn], make: Callable[[TwinColumn], Convert | None]
-) -> list[tuple[int, Convert]]:
-    found = [(place, make(column)) for place, column in enumerate(columns)]
-    return [(place, convert) for place, convert in found if convert is not None]
-
-
-def _binder(column: TwinColumn) -> Convert | None:
-    """What SQLAlchemy's type does to a value before psycopg gets it."""
-    return column.column.type.dialect_impl(DIALECT).bind_processor(DIALECT)
-
-
-def _loader(column: TwinColumn) -> Convert | None:
-    """What SQLAlchemy's type does to a value that psycopg read."""
-    type_ = column.column.type
-    oid = _FLOAT8_OID if isinstance(getattr(type_, "impl_instance", type_), Float) else _NUMERIC_OID
-    return type_.dialect_impl(DIALECT).result_processor(DIALECT, oid)

@@ -247,3 +247,41 @@ def test_a_statement_is_rebuilt_to_the_same_rows(log, run, until, tables, slow):
     report = rebuild(bank, "statement", slow)
     assert (report.rows, report.events) == (500, 500)
     assert tables("SELECT * FROM statement ORDER BY 1, 2") == before
+
+
+def test_a_rebuild_does_not_make_readers_wait_behind_an_idle_one(log, slow, tables, monkeypatch):
+    monkeypatch.setattr(sys.modules["projections.rebuild"], "_LOCK_SECONDS", 1)
+    write_deposits(log, 50)
+    rebuild(bank, "balances", slow)
+    schema = bank.names(slow.namespace).database_schema
+    with psycopg.connect(slow.postgres.url) as idle:
+        idle.execute(f"SELECT * FROM {schema}.balances")
+        failed = []
+
+        def attempt() -> None:
+            try:
+                rebuild(bank, "balances", slow)
+            except DatabaseUnavailable as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=attempt)
+        thread.start()
+        longest = 0.0
+        while thread.is_alive():
+            began = time.monotonic()
+            assert balances(tables) == expected(log)
+            longest = max(longest, time.monotonic() - began)
+        assert longest < 0.8
+        assert "is in use by a session that does not end" in str(failed[0])
+    rebuild(bank, "balances", slow)
+    assert balances(tables) == expected(log)
+
+
+def test_a_rebuild_makes_a_table_of_another_shape_anew(log, slow, tables):
+    write_deposits(log, 50)
+    rebuild(bank, "balances", slow)
+    tables("ALTER TABLE balances DROP COLUMN owner")
+    tables("UPDATE eventsource_projections SET shape = 'old', revision = 0")
+    rebuild(bank, "balances", slow)
+    assert balances(tables) == expected(log)
+    assert tables("SELECT owner FROM balances LIMIT 1") == [(None,)]

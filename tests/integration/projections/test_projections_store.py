@@ -6,7 +6,7 @@ import threading
 import types
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
@@ -24,6 +24,7 @@ from eventsource.errors import (
     DatabaseRefused,
     DatabaseUnavailable,
     PositionConflict,
+    ProjectionFailed,
     ReadModelOutdated,
     ReadModelRebuilding,
 )
@@ -416,6 +417,45 @@ def test_sql_null_stands_for_none_in_json(stores, tables):
     now = datetime(2024, 1, 1, tzinfo=UTC)
     store.apply([Recorded("account", "a", 1, Noted(text=""), now, "c", 1, 1, 0, 0)], [move(0, 1)])
     assert tables("SELECT maybe_tags IS NULL, colour, tags->'a'->>2 FROM everything") == [(True, "BLUE", "ü")]
+
+
+class Shade(StrEnum):
+    DARK = "dark"
+
+
+def test_values_of_kin_types_are_stored_together(stores, tables):
+    class Mixed(ReadModel):
+        __tablename__ = "mixed"
+        id: Mapped[str] = mapped_column(primary_key=True)
+        amount: Mapped[Decimal] = mapped_column(default=0)
+        ratio: Mapped[float] = mapped_column(default=0)
+        number: Mapped[int] = mapped_column(default=0)
+        shade: Mapped[str | None]
+
+    class Mixing(Projection[Mixed], name="mixing"):
+        @projects
+        def on_noted(self, event: Noted, row: Mixed) -> None:
+            if event.text == "some":
+                row.amount, row.ratio, row.number, row.shade = Decimal("1.50"), 0.5, True, Shade.DARK
+            elif event.text == "float":
+                row.amount = 0.1
+            else:
+                row.shade = "light"
+
+    store = stores(Mixing, App("bank", aggregates=[Account, Branch], consumers=[Mixing], partitions=4))
+    store.prepare(topics(store))
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+
+    def note(name: str, text: str) -> Recorded:
+        return Recorded("account", name, 1, Noted(text=text), now, "c", 1, 1, 0, 0)
+
+    store.apply([note("a", "some"), note("b", "none")], [move(0, 1)])
+    assert tables("SELECT * FROM mixed ORDER BY 1") == [
+        ("a", Decimal("1.50"), 0.5, 1, "dark"),
+        ("b", Decimal(0), 0.0, 0, "light"),
+    ]
+    with pytest.raises(ProjectionFailed, match=r"of 'c' .*amount is Decimal, and was set to 0.1, a float"):
+        store.apply([note("a", "some"), note("c", "float"), note("d", "some")], [move(1, 2)])
 
 
 # --- permissions -------------------------------------------------------------------------------------------------
