@@ -78,7 +78,7 @@ class Page:
     @property
     def needs_servers(self) -> bool:
         """Whether its snippets are for the integration tests."""
-        return NEEDS_SERVERS in self.text
+        return NEEDS_SERVERS in self.text.splitlines()
 
     @property
     def runs(self) -> bool:
