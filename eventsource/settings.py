@@ -1,13 +1,13 @@
 """Settings: environment variables with the prefix `EVENTSOURCE_`, `__` between the levels, and a `.env` file.
 
-Nothing is read at import: `Settings()` reads, and `load_settings()` reads and says what is wrong. Secrets are redacted in
+Nothing is read at import: `load_settings()` reads, and says what is wrong. Secrets are redacted in
 every repr and dump (`model_dump` and its kin); to hand settings on, hand on the object.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
+from eventsource.dev_servers import running_dev_file
 from eventsource.errors import SettingsError
 from eventsource.redaction import redact_url, redact_value
 
@@ -135,7 +136,7 @@ class WorkerSettings(_Section):
 
 
 class Settings(BaseSettings):
-    """All settings. `Settings()` reads the environment and `.env`; `load_settings` adds an error that says what to do."""
+    """All settings. `Settings()` reads the environment and `.env`; `load_settings()` is what the framework itself uses."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -169,16 +170,17 @@ def redacted(settings: BaseModel) -> dict[str, Any]:
 
 
 def load_settings(env_file: Path | None = None) -> Settings:
-    """Reads the settings from the environment and from `env_file` (`.env` in the current folder unless given).
+    """Reads the settings from the environment, from `.env` in the current folder, and from an `eventsource dev` that runs there.
 
-    Raises `SettingsError` naming each variable that is wrong or unknown, never its value.
+    The first goes before the second and that before the third. With `env_file`, that file is read in the place of the latter
+    two. Raises `SettingsError` naming each variable that is wrong or unknown, never its value.
     """
-    path = env_file if env_file is not None else Path(ENV_FILE)
     if env_file is not None and not env_file.exists():
         raise SettingsError(f"{env_file} is not there: give the path of a file with settings, or none")
+    files = setting_files() if env_file is None else [env_file]
     try:
-        sources = variable_sources(path)
-        settings = Settings(_env_file=path)
+        sources = variable_sources(files)
+        settings = Settings(_env_file=files)
     except ValidationError as error:
         problems = [_problem(problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]
     except UnreadableSetting as error:
@@ -188,24 +190,32 @@ def load_settings(env_file: Path | None = None) -> Settings:
         ]
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"{path} cannot be read ({_reason(error)}): make it a readable file in UTF-8, or move it away"
+            f"{files[-1]} cannot be read ({_reason(error)}): make it a readable file in UTF-8, or move it away"
         ) from None
     else:
         problems = [_unknown(variable) for variable in sources if not _is_known(variable)]
         if not problems:
             return settings
-    raise SettingsError(f"settings are wrong: {'; '.join(problems)}; correct them in the environment or in {path}")
+    raise SettingsError(f"settings are wrong: {'; '.join(problems)}; correct them in the environment or in {files[-1]}")
 
 
-def variable_sources(env_file: Path = Path(ENV_FILE)) -> dict[str, str]:
+def setting_files() -> list[Path]:
+    """The files that settings are read from here; a later one goes before an earlier one."""
+    dev = running_dev_file()
+    return [*([dev] if dev is not None else []), Path(ENV_FILE)]
+
+
+def variable_sources(files: Sequence[Path] | None = None) -> dict[str, str]:
     """The names, in upper case, of the variables with our prefix that are set, and where: `environment` or the file's name.
 
-    The environment goes before the file. Raises `OSError` or `UnicodeDecodeError` where the file cannot be read.
+    Raises `OSError` or `UnicodeDecodeError` where a file cannot be read.
     """
     from dotenv import dotenv_values
 
-    in_file = dotenv_values(env_file, encoding="utf-8", interpolate=False) if env_file.exists() else {}
-    found = {name.upper(): str(env_file) for name in in_file}
+    found: dict[str, str] = {}
+    for file in setting_files() if files is None else files:
+        if file.exists():
+            found.update(dict.fromkeys(map(str.upper, dotenv_values(file, interpolate=False)), str(file)))
     found.update({name.upper(): "environment" for name in os.environ})
     return {name: source for name, source in sorted(found.items()) if name.startswith(PREFIX)}
 

@@ -55,6 +55,7 @@ class Worker:
             # A consumer would try again for ever; at the start a wrong address is better told at once.
             connect(self._settings.postgres, "eventsource worker").close()
         self._supervisor.run(on_ready)
+        self._schemas.close()
 
     def stop(self) -> None:
         """Begins an orderly drain; may be called from any thread and from a signal handler."""

@@ -17,6 +17,7 @@ from eventsource.cli.dev_session import DevSession
 from eventsource.cli.exit_codes import INTERRUPTED, OK, TERMINATED
 from eventsource.cli.options import Json
 from eventsource.cli.output import note, print_json
+from eventsource.dev_servers import DEV_FILE, told_to_others
 from eventsource.testing.stack import stack_environment
 
 if TYPE_CHECKING:
@@ -96,10 +97,14 @@ def dev(
             with stack:
                 progress.close()
                 ready = True
-                _announce(stack, json=json, kafka_port=kafka_port, postgres_port=postgres_port)
-                session = DevSession(stack, reference, reload=reload, logs=logs, stdout_is_data=json, root=Path.cwd())
-                with contextlib.suppress(KeyboardInterrupt):
-                    code = session.run()
+                environment = stack_environment(stack.bootstrap_servers, stack.postgres_url)
+                with told_to_others(stack.data_dir / DEV_FILE.name, environment):
+                    _announce(stack, json=json, kafka_port=kafka_port, postgres_port=postgres_port)
+                    session = DevSession(
+                        stack, reference, reload=reload, logs=logs, stdout_is_data=json, root=Path.cwd()
+                    )
+                    with contextlib.suppress(KeyboardInterrupt):
+                        code = session.run()
                 note("stopping")
     except KeyboardInterrupt as interrupt:
         note(
@@ -159,7 +164,9 @@ def _announce(stack: EmbeddedStack, *, json: bool, kafka_port: int, postgres_por
         f"Data       {stack.data_dir}",
         f"Logs       {stack.data_dir / 'logs'}",
         "",
-        "For your app and for other commands, in another terminal or as lines of a .env file:",
+        "Apps and commands that run in this folder find them by themselves. For others, or as lines of a .env file:"
+        if stack.data_dir == DEV_FILE.parent.absolute()
+        else "For your app and for other commands, in another terminal or as lines of a .env file:",
         *(f"  export {name}={shlex.quote(value)}" for name, value in environment.items()),
         "To look inside:",
         f"  {shlex.quote(str(stack.psql_program()))} {shlex.quote(stack.postgres_url)}",

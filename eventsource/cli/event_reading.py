@@ -28,13 +28,14 @@ def follow(
     Without `follow` it ends where the log ended when it began. Raises `BrokerUnavailable` and `TopicMissing`.
     """
     names = app.names(settings.namespace)
-    decoders = {names.events(name): EventDecoder(app.aggregates[name], _schemas(app, settings)) for name in aggregates}
+    topics = {names.events(name): app.aggregates[name] for name in aggregates}
     admin = _admin(settings)
-    partitions = _partitions(admin, list(decoders))
+    partitions = _partitions(admin, list(topics))
     # Up to the first open transaction: what stands behind it cannot be read yet, nor waited for.
     ends = admin.end_offsets(partitions, committed_only=True)
     starts = admin.first_offsets(partitions) if from_beginning else ends
-    with LogReader(settings.kafka.client_config()) as reader:
+    with _schemas(app, settings) as schemas, LogReader(settings.kafka.client_config()) as reader:
+        decoders = {topic: EventDecoder(aggregate, schemas) for topic, aggregate in topics.items()}
         reader.assign(starts)
         while follow or _behind(reader, starts, ends):
             for record in reader.read(_BATCH, _WAIT_SECONDS):
@@ -56,11 +57,11 @@ def history(
     key = aggregate_key(aggregate_id)
     place = (topic, partition_for(key, len(partitions)))
     start, end = admin.first_offsets([place])[place], admin.end_offsets([place], committed_only=True)[place]
-    decoder = EventDecoder(app.aggregates[aggregate], _schemas(app, settings))
     check = SequenceCheck(complete=True)
     events: list[Recorded] = []
     problem: ForkDetected | None = None
-    with LogReader(settings.kafka.client_config()) as reader:
+    with _schemas(app, settings) as schemas, LogReader(settings.kafka.client_config()) as reader:
+        decoder = EventDecoder(app.aggregates[aggregate], schemas)
         reader.assign({place: start})
         for record in _up_to(reader, place, start, end, settings.kafka.request_timeout_seconds):
             if record.key == key:

@@ -98,7 +98,9 @@ def _globals(
             f"{log_level!r} is not a level: use one of {', '.join(LEVELS)}", param_hint="--log-level"
         )
     configure_logging(sys.stderr, level="debug" if debug else log_level.lower(), debug=debug)
-    for warning in (*invocation.warnings, *map(str, find_shadows())):
+    shadows = [str(shadow) for shadow in find_shadows()]
+    told = "".join(invocation.warnings)
+    for warning in (*invocation.warnings, *(shadow for shadow in shadows if shadow not in told)):
         note(f"warning: {warning}")
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -16,7 +16,8 @@ _HEAD: Final = """\
 Written by `eventsource config reference` from `eventsource/settings.py`; `make format` writes it anew.
 
 Each setting is an environment variable, or a line `NAME=value` in a file `.env` in the folder where the command runs. The
-environment goes before the file. `eventsource config show` prints what is in force and where it comes from. A variable that
+environment goes before the file. While `eventsource dev` runs, its servers are found by every app and command that runs in the
+same folder: they are named in `.eventsource/dev.env`, which the other two go before. `eventsource config show` prints what is in force and where it comes from. A variable that
 begins with `EVENTSOURCE_` and is no setting is refused, and so is a wrong value: the error names the variable, never its
 value. Passwords and keys are replaced in every repr, log and dump.
 

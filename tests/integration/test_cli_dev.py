@@ -43,6 +43,20 @@ def servers_of(data_dir: Path) -> list[ProcessRecord]:
     return record.servers
 
 
+def found_in(folder: Path) -> dict[str, str]:
+    """Where a command in a shell without settings finds them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "eventsource", "config", "show", "--json"],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if not name.startswith("EVENTSOURCE_")},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    sources: dict[str, str] = json.loads(done.stdout)["sources"]
+    return sources
+
+
 def test_it_prints_addresses_that_answer_and_stops_in_order_on_sigterm(tmp_path: Path) -> None:
     with dev(tmp_path, "--ephemeral", "--json", "--kafka-port", "0", "--postgres-port", "0") as process:
         assert process.stdout is not None
@@ -79,6 +93,9 @@ def test_people_see_addresses_and_logs_until_ctrl_c(tmp_path: Path) -> None:
         assert exports["EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS"] in text
         assert "psql postgresql://" in text
         assert "kcat -b 127.0.0.1:" in text
+        # Other commands in this folder find the servers by themselves.
+        assert "find them by themselves" in text
+        assert found_in(tmp_path) == {name: str(Path(".eventsource") / "dev.env") for name in exports}
         url = exports["EVENTSOURCE_POSTGRES__URL"]
         with pytest.raises(psycopg.errors.UndefinedTable), psycopg.connect(url) as connection:
             connection.execute("SELECT * FROM no_such_table")
@@ -89,6 +106,7 @@ def test_people_see_addresses_and_logs_until_ctrl_c(tmp_path: Path) -> None:
         process.communicate(timeout=60)
     assert process.returncode == 0
     assert servers_of(tmp_path / ".eventsource") == []
+    assert found_in(tmp_path) == {}
     assert (tmp_path / ".eventsource" / ".gitignore").read_text() == "*\n"
 
 
