@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from eventsource.app import App
-from eventsource.errors import BrokerUnavailable, EventSourceError, ForkDetected, NotFound, TopicMissing
+from eventsource.errors import (
+    BrokerUnavailable,
+    EventSourceError,
+    ForkDetected,
+    HeaderError,
+    NotFound,
+    SchemaError,
+    TopicMissing,
+)
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.events import EventDecoder, SequenceCheck
 from eventsource.log.partitioner import aggregate_key, partition_for
@@ -105,7 +113,7 @@ def _partitions(admin: LogAdmin, topics: list[str]) -> list[TopicAndPartition]:
 def _decoded(decoder: EventDecoder, record: Record) -> Recorded | EventSourceError:
     try:
         return decoder.decode(record)
-    except EventSourceError as error:
+    except (HeaderError, SchemaError) as error:
         return error
 
 

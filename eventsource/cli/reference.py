@@ -17,9 +17,11 @@ Written by `eventsource config reference` from `eventsource/settings.py`; `make 
 
 Each setting is an environment variable, or a line `NAME=value` in a file `.env` in the folder where the command runs. The
 environment goes before the file. While `eventsource dev` runs, its servers are found by every app and command that runs in the
-same folder: they are named in `.eventsource/dev.env`, which the other two go before. `eventsource config show` prints what is in force and where it comes from. A variable that
-begins with `EVENTSOURCE_` and is no setting is refused, and so is a wrong value: the error names the variable, never its
-value. Passwords and keys are replaced in every repr, log and dump.
+same folder: they are named in `.eventsource/dev.env`, and the other two go before that.
+
+`eventsource config show` prints what is in force and where it comes from. A variable that begins with `EVENTSOURCE_` and is no
+setting is refused, and so is a wrong value: the error names the variable, never its value. Passwords and keys are replaced in
+every repr, log and dump.
 
 Two more variables are read by the command line alone: `EVENTSOURCE_APP` (the app, as `MODULE:APP`, where none is named) and
 `EVENTSOURCE_LOG_LEVEL` (`debug`, `info`, `warning`, `error` or `critical`).
