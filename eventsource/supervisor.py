@@ -154,7 +154,7 @@ class Supervisor:
             name: _Supervised(name, factory, self._clock, jitter, lambda ended, error: self._inbox.put((ended, error)))
             for name, factory in factories.items()
         }
-        self._turned = self._clock.monotonic()
+        self._turned: float | None = None
         self._stopping = False
         self._was_ready = False
 
@@ -187,8 +187,9 @@ class Supervisor:
         return not self._stopping and all(status.ready for status in self.statuses().values())
 
     def alive(self) -> bool:
-        """Whether the loop that watches the runners turns."""
-        return self._clock.monotonic() - self._turned < _HANGS_AFTER_SECONDS
+        """Whether the loop that watches the runners turns. Before it begins nothing hangs that would not end by itself."""
+        turned = self._turned
+        return turned is None or self._clock.monotonic() - turned < _HANGS_AFTER_SECONDS
 
     def _supervise(self, on_ready: Callable[[], None] | None) -> Exception | None:
         while True:

@@ -243,8 +243,18 @@ def test_a_loop_that_does_not_turn_is_not_alive() -> None:
         def now(self) -> object:
             raise NotImplementedError
 
-    clock = Clock()
-    supervised = Supervisor({}, drain_seconds=1.0, clock=clock)  # type: ignore[arg-type]
+    clock, runner = Clock(), FakeRunner()
+    supervised = Supervisor({"one": lambda: runner}, drain_seconds=1.0, clock=clock)  # type: ignore[arg-type]
     assert supervised.alive()
     clock.seconds = 60.0
-    assert not supervised.alive()
+    assert supervised.alive(), "it has not begun: whoever starts it may still be waiting for a server"
+    seen = []
+
+    def hang() -> None:
+        seen.append(supervised.alive())
+        clock.seconds += 60.0
+        seen.append(supervised.alive())
+        supervised.stop()
+
+    supervised.run(on_ready=hang)
+    assert seen == [True, False]
