@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -76,7 +77,7 @@ def stored_after(log: list[Recorded], cuts: list[int]) -> dict[Any, Any]:
     twin = Balances.__definition__.twin
     stored: dict[Any, tuple[Any, ...]] = {}
     edges = sorted({0, *(cut % (len(log) + 1) for cut in cuts), len(log)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         changes = fold(
             Balances.__definition__,
             log[start:end],
