@@ -32,6 +32,7 @@ _FENCE: Final = re.compile(r"^( *)(`{3,}|~{3,})\s*(.*?)\s*$")
 _COMMAND_SECONDS: Final = 60.0
 _READY_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 40.0
+_PAGE_SECONDS: Final = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +243,18 @@ class PageRun:
         return done.stdout
 
     def _start(self, line: int, words: list[str]) -> None:
+        # Its standard input closes when this process ends, however that ends.
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*words, "--until-stdin-closes"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self._background.append(process)
         assert process.stderr is not None
         too_late = threading.Timer(_READY_SECONDS, process.kill)
+        too_late.daemon = True
         too_late.start()
         log = []
         for text in process.stderr:
@@ -343,7 +350,18 @@ def environment(**additions: str) -> dict[str, str]:
 def run_page(page: Page, folder: Path, **settings: str) -> None:
     """Runs a page in a folder, in a process of its own. Raises `SnippetFailed` with what that process said."""
     words = [sys.executable, str(Path(__file__)), str(page.path)]
-    done = subprocess.run(words, cwd=folder, env=environment(**settings), capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            words,
+            cwd=folder,
+            env=environment(**settings),
+            capture_output=True,
+            text=True,
+            timeout=_PAGE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SnippetFailed(f"{page.name} was not done within {_PAGE_SECONDS:g} s: {error.stderr!r}") from error
     if done.returncode:
         raise SnippetFailed(done.stderr)
 
