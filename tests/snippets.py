@@ -285,7 +285,7 @@ class PageRun:
 
 
 def matches(expected: str, printed: str) -> bool:
-    """Whether the output is what the page shows. `...` stands for anything, and the widths of tables do not matter."""
+    """Whether the output is what the page shows. `...` stands for anything, and where lines break does not matter."""
     pattern = re.escape(_plain(expected)).replace(re.escape("..."), ".*?")
     return re.fullmatch(pattern, _plain(printed), re.DOTALL) is not None
 
@@ -295,7 +295,7 @@ def _plain(text: str) -> str:
     if namespace:
         text = text.replace(f"{namespace}.", "")
     text = re.sub(r"([━─])[━─┳┻╇┴┬┼]*", r"\1", text)
-    return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
+    return " ".join(text.split())
 
 
 def _commands(snippet: Snippet) -> Iterator[tuple[int, str, str]]:
