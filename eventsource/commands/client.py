@@ -192,14 +192,16 @@ class Client:
                 trail=make_trail(correlation_id, causation_id, actor, metadata),
             )
         )
-        self._requests.enter(
+        taken = self._requests.enter(
             pending,
+            (route.topic, key, value, expected_version),
             lambda reply: answer_of(reply, aggregate, pending.aggregate_id, route.events_topic_id),
             timeout_seconds,
             wait=when_full == "wait",
         )
-        self._produce(pending, route, key, value, headers)
-        return pending
+        if taken is pending:  # otherwise it is on its way already, and its answer serves both
+            self._produce(pending, route, key, value, headers)
+        return taken
 
     def _produce(
         self, pending: Pending, route: _Route, key: bytes, value: bytes, headers: list[tuple[str, bytes]]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -27,9 +26,9 @@ _READ_RECORDS: Final = 5_000
 Answer = Callable[[Reply], Receipt | Exception]
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     pending: Pending
+    content: tuple[object, ...]
     answer: Answer
     deadline: float
     timeout_seconds: float
@@ -80,8 +79,13 @@ class Requests:
         """How many requests have no answer yet."""
         return len(self._waiting)
 
-    def enter(self, pending: Pending, answer: Answer, timeout_seconds: float, *, wait: bool) -> None:
-        """Takes a place for a request; raises `Backlogged` when there is none, `CommandIdReused` when its id is in flight."""
+    def enter(
+        self, pending: Pending, content: tuple[object, ...], answer: Answer, timeout_seconds: float, *, wait: bool
+    ) -> Pending:
+        """Takes a place for a request and returns it; or the one that is in flight with the same id and content.
+
+        Raises `Backlogged` when there is no place, and `CommandIdReused` when the id is in flight with another content.
+        """
         deadline = self._clock.monotonic() + timeout_seconds
         with self._room:
             if len(self._waiting) >= self._max_in_flight and wait:
@@ -92,10 +96,14 @@ class Requests:
                 )
             if len(self._waiting) >= self._max_in_flight:
                 raise Backlogged(self._max_in_flight)
-            if pending.command_id in self._waiting:
-                raise CommandIdReused(pending.command_id)
-            self._waiting[pending.command_id] = _Waiting(pending, answer, deadline, timeout_seconds)
+            twin = self._waiting.get(pending.command_id)
+            if twin is not None:
+                if twin.content != content:
+                    raise CommandIdReused(pending.command_id)
+                return twin.pending
+            self._waiting[pending.command_id] = _Waiting(pending, content, answer, deadline, timeout_seconds)
             heapq.heappush(self._deadlines, (deadline, pending.command_id))
+        return pending
 
     def leave(self, pending: Pending) -> bool:
         """Gives a request's place back; False if it was given back before."""

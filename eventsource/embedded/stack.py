@@ -178,7 +178,7 @@ class EmbeddedStack:
         addresses = [
             BrokerAddress(node_id, ports[f"kafka-{node_id}"], ports[f"controller-{node_id}"]) for node_id in node_ids
         ]
-        runtime = JavaRuntime(java_program(), class_path, self._heap_megabytes)
+        runtime = JavaRuntime(java_program(), class_path, self._heap_megabytes, short_lived=not self._durable)
         brokers = [
             Broker(
                 runtime,

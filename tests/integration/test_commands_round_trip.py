@@ -226,6 +226,19 @@ def test_a_command_sent_again_takes_effect_once(client: Client, settings: Settin
     assert versions(settings) == {"acc-1": [1, 2]}
 
 
+def test_a_command_that_is_on_its_way_already_shares_its_answer(
+    settings: Settings, start_worker: Callable[[], Worker]
+) -> None:
+    with APP.connect(settings) as client:
+        first = client.submit(Account, "acc-1", Open(owner="Ada"), command_id="o-1")
+        second = client.submit(Account, "acc-1", Open(owner="Ada"), command_id="o-1")
+        with pytest.raises(CommandIdReused):
+            client.submit(Account, "acc-1", Open(owner="Eve"), command_id="o-1")
+        start_worker()
+        assert first.result() == second.result()
+    assert len(read_topic(settings, APP.names(settings.namespace).commands("account"))) == 1
+
+
 def test_many_callers_share_a_client(client: Client, settings: Settings) -> None:
     ids = [f"acc-{number}" for number in range(20)]
     with ThreadPoolExecutor(8) as pool:
