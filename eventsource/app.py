@@ -78,6 +78,8 @@ def _by_name(what: str, app: str, named: Sequence[tuple[str, T]]) -> dict[str, T
     found: dict[str, T] = {}
     for name, item in named:
         if name in found:
-            raise DefinitionError(f"app {app!r}: {what} name {name!r} is used by {found[name]!r} and {item!r}: rename one of them")
+            raise DefinitionError(
+                f"app {app!r}: {what} name {name!r} is used by {found[name]!r} and {item!r}: rename one of them"
+            )
         found[name] = item
     return found

@@ -57,7 +57,9 @@ class AlreadyExists(CommandError):
     """Raised when a command that creates meets an aggregate that exists already. Use another id, or change it."""
 
     def __init__(self, aggregate: str, aggregate_id: str) -> None:
-        super().__init__(f"{aggregate} {aggregate_id!r} exists already: use another id, or send a command that changes it")
+        super().__init__(
+            f"{aggregate} {aggregate_id!r} exists already: use another id, or send a command that changes it"
+        )
         self.aggregate = aggregate
         self.aggregate_id = aggregate_id
 
@@ -129,7 +131,9 @@ class Backlogged(CommandError, Retriable):
     """Raised when the client's bound of requests in flight is reached and the caller chose not to wait. Nothing was sent."""
 
     def __init__(self, in_flight: int) -> None:
-        super().__init__(f"{in_flight} requests are in flight already, nothing was sent: try again later, or with when_full='wait'")
+        super().__init__(
+            f"{in_flight} requests are in flight already, nothing was sent: try again later, or with when_full='wait'"
+        )
         self.in_flight = in_flight
 
 
@@ -238,7 +242,15 @@ class ProjectionFailed(EventSourceError):
     """
 
     def __init__(
-        self, *, projection: str, handler: str, event: str, aggregate_id: str, version: int, position: str, error: Exception
+        self,
+        *,
+        projection: str,
+        handler: str,
+        event: str,
+        aggregate_id: str,
+        version: int,
+        position: str,
+        error: Exception,
     ) -> None:
         super().__init__(
             f"projection {projection!r} stands still: {handler} failed on event {event!r} of {aggregate_id!r} (version {version}, "
