@@ -6,6 +6,7 @@ and reads them, else 503: wait, or look at the log. Both answer JSON and tell st
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import threading
@@ -37,12 +38,12 @@ class Watched(Protocol):
 class HealthServer:
     """Serves the pages from a thread of its own. Raises `SettingsError` when the port cannot be had.
 
-    `url` is where it listens; port 0 takes a free one.
+    `url` is where it listens; port 0 takes a free one, and so does a port that is taken if it is only `preferred`.
     """
 
-    def __init__(self, host: str, port: int, watched: Watched) -> None:
+    def __init__(self, host: str, port: int, watched: Watched, *, preferred: bool = False) -> None:
         try:
-            self._server = _bind(host, port, watched)
+            self._server = _bind_preferably(host, port, watched) if preferred else _bind(host, port, watched)
         except OSError as error:
             raise SettingsError(
                 f"the health pages cannot be served at {host}:{port} ({error.strerror or error}): choose another with --health-port or "
@@ -125,6 +126,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _bind_preferably(host: str, port: int, watched: Watched) -> _Server:
+    try:
+        return _bind(host, port, watched)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return _bind(host, 0, watched)
 
 
 def _bind(host: str, port: int, watched: Watched) -> _Server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -54,7 +55,13 @@ def run(
     app, settings = find_app(reference), load_settings()
     worker = Worker(app, settings, only=only or ())
     port = settings.worker.health_port if health_port is None else health_port
-    with HealthServer(settings.worker.health_host, port, worker) as health, stopped_by_signals(worker.stop):
+    # A second worker on one machine needs no setting: only a port that somebody asked for must be that one.
+    preferred = health_port is None and "health_port" not in settings.worker.model_fields_set
+    _collect_garbage_less_often()
+    with (
+        HealthServer(settings.worker.health_host, port, worker, preferred=preferred) as health,
+        stopped_by_signals(worker.stop),
+    ):
         _log.info("worker_starts", app=app.name, runners=sorted(worker.statuses()), health=health.url)
         if until_stdin_closes:
             when_stdin_closes(worker.stop)
@@ -66,6 +73,14 @@ def run(
             "pid": os.getpid(),
         }
         worker.run(on_ready=lambda: print_json(ready, indent=None) if json else None)
+
+
+def _collect_garbage_less_often() -> None:
+    # A worker makes many objects that no cycle ties together and keeps many for good: looking through them every 700
+    # allocations takes a sixth of its time. What was loaded by now is never looked through again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @contextmanager

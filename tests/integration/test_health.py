@@ -90,6 +90,12 @@ def test_a_taken_port_is_told_with_the_mend(server: HealthServer, watched: Watch
     assert "--health-port" in str(caught.value)
 
 
+def test_a_port_that_is_only_preferred_gives_way_to_a_free_one(server: HealthServer, watched: Watched) -> None:
+    with HealthServer("127.0.0.1", server.port, watched, preferred=True) as second:
+        assert second.port != server.port
+        assert ask(second, "/live")[0] == 200
+
+
 def test_a_host_that_is_none_of_this_machines_is_told(watched: Watched) -> None:
     with pytest.raises(SettingsError, match=r"cannot be served at host\.invalid:0"):
         HealthServer("host.invalid", 0, watched)
