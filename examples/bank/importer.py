@@ -22,9 +22,7 @@ from examples.bank.history import HistoryError, HistoryRow
 _FULL_WAIT_SECONDS: Final = 0.005
 _ANSWER_WAIT_SECONDS: Final = 0.05
 _LOOK_EVERY_SECONDS: Final = 0.1
-_SHORTEST_ATTEMPT_SECONDS: Final = 1.0
-_LONGEST_ATTEMPT_SECONDS: Final = 10.0
-_ATTEMPTS: Final = 4
+_FIRST_ATTEMPT_SECONDS: Final = 10.0
 
 
 class NoAnswers(Retriable):
@@ -83,16 +81,16 @@ class Importer:
         self._client = client
         self._clock = clock
         self._patience_seconds = patience_seconds
-        # Short enough to ask again several times: a reply may be lost with the worker that was to send it.
-        self._attempt_seconds = min(
-            _LONGEST_ATTEMPT_SECONDS, max(_SHORTEST_ATTEMPT_SECONDS, patience_seconds / _ATTEMPTS)
-        )
+        # Short enough to ask again before patience ends: a reply may be lost with the worker that was to send it. Each further
+        # attempt waits twice as long, so that a slow worker is not buried in repetitions.
+        self._longest_attempt_seconds = patience_seconds / 2
+        self._first_attempt_seconds = min(_FIRST_ATTEMPT_SECONDS, self._longest_attempt_seconds)
         self._check = check
         self._progress = progress
         self._lock = threading.Lock()
         self._result = ImportResult()
         self._answered = 0
-        self._unknown: deque[tuple[_Sending, datetime]] = deque()
+        self._unknown: deque[tuple[_Sending, datetime, float]] = deque()
         self._answered_at = self._looked_at = 0.0
 
     def run(self, rows: Iterable[HistoryRow]) -> ImportResult:
@@ -130,7 +128,7 @@ class Importer:
     # --- one command ---------------------------------------------------------------------------------------------
 
     def _send(self, sending: _Sending) -> None:
-        self._submit(sending, None)
+        self._submit(sending, None, self._first_attempt_seconds)
         self._result.commands += 1
         if self._clock.monotonic() - self._looked_at >= _LOOK_EVERY_SECONDS:
             self._look()
@@ -138,10 +136,10 @@ class Importer:
 
     def _send_again(self) -> None:
         for _ in range(len(self._unknown)):
-            sending, sent_at = self._unknown.popleft()
-            self._submit(sending, sent_at)
+            sending, sent_at, waited_seconds = self._unknown.popleft()
+            self._submit(sending, sent_at, min(2 * waited_seconds, self._longest_attempt_seconds))
 
-    def _submit(self, sending: _Sending, sent_at: datetime | None) -> None:
+    def _submit(self, sending: _Sending, sent_at: datetime | None, timeout_seconds: float) -> None:
         while True:
             try:
                 pending = self._client.submit(
@@ -150,24 +148,24 @@ class Importer:
                     sending.command,
                     command_id=sending.command_id,
                     sent_at=sent_at,
-                    timeout=self._attempt_seconds,
+                    timeout=timeout_seconds,
                     when_full="raise",
                 )
             except Backlogged:
                 self._look()
                 time.sleep(_FULL_WAIT_SECONDS)
             else:
-                pending.add_done_callback(partial(self._take, sending))
+                pending.add_done_callback(partial(self._take, sending, timeout_seconds))
                 return
 
-    def _take(self, sending: _Sending, pending: Pending) -> None:
+    def _take(self, sending: _Sending, timeout_seconds: float, pending: Pending) -> None:
         # In the client's thread, or in the importer's when the answer was there at once.
         result = self._result
         with self._lock:
             try:
                 receipt = pending.result()
             except OutcomeUnknown as unknown:
-                self._unknown.append((sending, unknown.sent_at))
+                self._unknown.append((sending, unknown.sent_at, timeout_seconds))
                 return
             except AlreadyExists:
                 pass  # opened in another way before: all the same to its history

@@ -48,6 +48,7 @@ class StandIn:
     def __init__(self, answer: Answer = lambda _id, _attempt: None) -> None:
         self._answer = answer
         self.sent: list[tuple[str, str, datetime | None, object]] = []
+        self.timeouts: list[float] = []
         self.silent = False
 
     def submit(
@@ -58,8 +59,10 @@ class StandIn:
         *,
         command_id: str,
         sent_at: datetime | None,
+        timeout: float,
         **_: Any,
     ) -> Pending:
+        self.timeouts.append(timeout)
         attempt = sum(seen == command_id for _, seen, _, _ in self.sent) + 1
         answer = self._answer(command_id, attempt)
         if isinstance(answer, Backlogged):
@@ -119,6 +122,16 @@ def test_a_command_without_an_answer_is_sent_again_with_its_id_and_time() -> Non
         ("transaction-1", SENT_AT),
     ]
     assert (result.commands, result.accepted) == (3, 2)
+
+
+def test_each_further_attempt_waits_twice_as_long_up_to_half_the_patience() -> None:
+    client = StandIn(
+        lambda command_id, attempt: (
+            OutcomeUnknown(command_id, SENT_AT, 1.0) if command_id == "transaction-1" and attempt < 5 else None
+        )
+    )
+    run(client, [row(1)], patience_seconds=60.0)
+    assert client.timeouts == [10.0, 10.0, 20.0, 30.0, 30.0, 30.0]
 
 
 def test_a_full_client_is_waited_for() -> None:
