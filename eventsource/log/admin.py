@@ -39,6 +39,7 @@ UNREACHABLE: Final = frozenset(
         KafkaError.UNSTABLE_OFFSET_COMMIT,
     }
 )
+_METADATA_TRY_SECONDS: Final = 2.0
 _UNKNOWN_TOPIC: Final = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError._NOENT}
 )
@@ -72,12 +73,16 @@ class LogAdmin:
     def __init__(self, client_config: Mapping[str, Any], *, request_timeout_seconds: float = 10.0) -> None:
         self._timeout = request_timeout_seconds
         self._bootstrap = str(client_config.get("bootstrap.servers", ""))
-        self._client = AdminClient(
-            {
-                "socket.connection.setup.timeout.ms": max(1_000, int(request_timeout_seconds * 1_000)),
-                **base_config(client_config),
-            }
-        )
+        self._all_brokers_down = False
+        config: dict[str, Any] = {
+            "socket.connection.setup.timeout.ms": max(1_000, int(request_timeout_seconds * 1_000)),
+            **base_config(client_config),
+            "error_cb": self._note_error,
+        }
+        self._client = AdminClient(config)
+
+    def _note_error(self, error: KafkaError) -> None:
+        self._all_brokers_down = self._all_brokers_down or error.code() == KafkaError._ALL_BROKERS_DOWN
 
     def broker_count(self) -> int:
         """How many brokers the cluster has. Raises `BrokerUnavailable`."""
@@ -88,10 +93,16 @@ class LogAdmin:
         return set(self._metadata().topics)
 
     def _metadata(self) -> Any:
-        try:
-            return self._client.list_topics(timeout=self._timeout)
-        except KafkaException as error:
-            raise translate(error.args[0], "asking for metadata", self._bootstrap) from error
+        deadline = time.monotonic() + self._timeout
+        while True:
+            left_seconds = max(0.1, deadline - time.monotonic())
+            try:
+                return self._client.list_topics(timeout=min(_METADATA_TRY_SECONDS, left_seconds))
+            except KafkaException as error:
+                # Connections that are refused at every broker need no patience: librdkafka tells by its error callback.
+                self._client.poll(0)
+                if self._all_brokers_down or time.monotonic() >= deadline:
+                    raise translate(error.args[0], "asking for metadata", self._bootstrap) from error
 
     def topic_ids(self, topics: Iterable[str]) -> dict[str, bytes]:
         """The 16-byte topic id of each topic that exists."""

@@ -148,11 +148,11 @@ class PartitionWriter:
             started = self._monotonic()
             producer.commit_transaction(_UNLIMITED)
             suspicion.end_took(self._monotonic() - started)
-        except (KafkaException, BufferError, ValueError, TypeError) as error:
-            raise self._abort(producer, error) from error
         except TransactionAborted:
             self._end_aborted(producer)
             raise
+        except Exception as error:  # whatever it was (librdkafka's binding raises SystemError on a fenced producer): nothing is committed
+            raise self._abort(producer, error) from error
         self._turn = 1 - self._turn
         return deliveries.offsets
 
@@ -170,12 +170,14 @@ class PartitionWriter:
             self._end_aborted(producer)
         if kafka_error is not None:
             return self._translate(kafka_error, "writing a transaction")
-        return TransactionAborted(f"a record could not be produced, so its whole transaction was aborted: {error}")
+        return TransactionAborted(
+            f"a record could not be produced ({type(error).__name__}: {error}), so its whole transaction was aborted"
+        )
 
     def _end_aborted(self, producer: Producer) -> None:
         try:
             producer.abort_transaction(_UNLIMITED)
-        except KafkaException as error:
+        except (KafkaException, SystemError) as error:
             # The ids are fenced before the next use in any case, which ends the transaction.
             _log.info("abort_failed", error=str(error))
 
