@@ -47,7 +47,7 @@ _LOOK_SECONDS = 1.0
 # Nobody waits for a single command of a history: fuller batches cost the broker less.
 _LINGER = {"linger.ms": "25"}
 # Python looks for cycles after every 700 new objects, and thousands of commands in flight are not cycles: that took a fifth of the time.
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+_OBJECTS_BETWEEN_COLLECTIONS = 500_000
 
 
 class _Terminated(KeyboardInterrupt):

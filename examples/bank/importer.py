@@ -91,7 +91,7 @@ class Importer:
         self._result = ImportResult()
         self._answered = 0
         self._unknown: deque[tuple[_Sending, datetime, float]] = deque()
-        self._answered_at = self._looked_at = 0.0
+        self._sent_at = self._answered_at = self._looked_at = 0.0
 
     def run(self, rows: Iterable[HistoryRow]) -> ImportResult:
         """Sends everything and waits for all answers.
@@ -100,7 +100,7 @@ class Importer:
         `check` raises; and the client's own errors.
         """
         result = self._result
-        began = self._answered_at = self._clock.monotonic()
+        self._answered_at = self._clock.monotonic()
         mistake: HistoryError | None = None
         try:
             self._send_all(rows)
@@ -110,7 +110,7 @@ class Importer:
             self._look()
             self._send_again()
             time.sleep(_ANSWER_WAIT_SECONDS if self._answered < result.commands else 0)
-        result.seconds = self._answered_at - began
+        result.seconds = max(0.0, self._answered_at - self._sent_at)
         self._progress(result.commands, self._answered)
         if mistake is not None:
             raise ImportStopped(mistake, result) from mistake
@@ -130,7 +130,11 @@ class Importer:
     def _send(self, sending: _Sending) -> None:
         self._submit(sending, None, self._first_attempt_seconds)
         self._result.commands += 1
-        if self._clock.monotonic() - self._looked_at >= _LOOK_EVERY_SECONDS:
+        now = self._clock.monotonic()
+        if self._result.commands == 1:
+            # Not before: the first command also has its schema put into the log.
+            self._sent_at = now
+        if now - self._looked_at >= _LOOK_EVERY_SECONDS:
             self._look()
             self._send_again()
 
