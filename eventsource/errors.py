@@ -203,6 +203,10 @@ class TransactionAborted(LogError, Retriable):
     """Raised when a transaction did not commit, or may not have. The owner returns to the last committed state."""
 
 
+class RecordRefused(TransactionAborted):
+    """Raised when a transaction was aborted because one of its records cannot be written at all: too large, or too many."""
+
+
 class ForkDetected(LogError):
     """Raised when the log itself shows a gap, a repeat or an incomplete command. The aggregate is stopped."""
 
@@ -250,7 +254,7 @@ class ProjectionFailed(EventSourceError):
         aggregate_id: str,
         version: int,
         position: str,
-        error: Exception,
+        error: BaseException,
     ) -> None:
         super().__init__(
             f"projection {projection!r} stands still: {handler} failed on event {event!r} of {aggregate_id!r} (version {version}, "
@@ -295,8 +299,19 @@ class DrainTimeout(EventSourceError):
 
 
 class RunnerStopped(EventSourceError):
-    """Raised when a runner returned although nobody told it to stop. It is a defect of the runner: report it."""
+    """Raised when a runner returned although nobody told it to stop, or something in it called `sys.exit` or the like.
 
-    def __init__(self, runner: str) -> None:
-        super().__init__(f"runner {runner} ended although nobody told it to: report it as a defect of that runner")
+    The first is a defect of the runner: report it. For the second see `error.__cause__`: code that a runner calls must raise
+    an `Exception`.
+    """
+
+    def __init__(self, runner: str, ended_by: BaseException | None = None) -> None:
+        if ended_by is None:
+            message = f"runner {runner} ended although nobody told it to: report it as a defect of that runner"
+        else:
+            message = (
+                f"runner {runner} was ended by {ended_by!r} in code that it called: look for sys.exit() or a cancelled task there, "
+                "and raise an ordinary exception instead"
+            )
+        super().__init__(message)
         self.runner = runner

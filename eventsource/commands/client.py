@@ -24,6 +24,8 @@ from eventsource.errors import (
     Backlogged,
     ClientClosed,
     DefinitionError,
+    EncodeError,
+    EventSourceError,
     ForkedClient,
     LogError,
     MessageTooLarge,
@@ -179,6 +181,8 @@ class Client:
         key = aggregate_key(aggregate_id)
         value = self._codec(command).encode(command)
         sent = self._clock.now() if sent_at is None else sent_at
+        if sent.tzinfo is None:
+            raise EncodeError(f"sent_at={sent} has no time zone: pass on the one of the error, or an aware time")
         pending = Pending(command_id if command_id is not None else self._ids.new(), str(aggregate_id), sent)
         headers = command_headers(
             CommandHeaders(
@@ -214,18 +218,23 @@ class Client:
         partition = partition_for(key, route.partitions)
         try:
             self._producer.produce(route.topic, value, key, partition, on_delivery=undelivered, headers=headers)  # type: ignore[arg-type]
-        except BufferError:
-            self._requests.leave(pending)
-            raise Backlogged(self._requests.in_flight) from None
-        except KafkaException as error:
-            self._requests.leave(pending)
-            kafka_error = error.args[0]
-            if kafka_error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                raise MessageTooLarge(
-                    f"command {pending.command_id} takes {len(value)} bytes, more than the broker accepts: store what is large elsewhere "
-                    "and keep a reference in the command"
-                ) from error
-            raise LogError(f"command {pending.command_id} could not be sent: {kafka_error.str()}") from error
+        except Exception as error:
+            # Whoever shares the answer must hear of it too.
+            translated = self._not_sent(pending, value, error)
+            self._requests.fail(pending, translated)
+            raise translated from error
+
+    def _not_sent(self, pending: Pending, value: bytes, error: Exception) -> EventSourceError:
+        if isinstance(error, BufferError):
+            return Backlogged(self._requests.in_flight)
+        if isinstance(error, KafkaException) and error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return MessageTooLarge(
+                f"command {pending.command_id} takes {len(value)} bytes, more than the broker accepts: store what is large elsewhere "
+                "and keep a reference in the command"
+            )
+        if self._closed:
+            return ClientClosed("this client is closed: connect again with app.connect()")
+        return LogError(f"command {pending.command_id} was not sent: {error}; send it again")
 
     def _codec(self, command: Command) -> MessageCodec[Any]:
         codec = self._codecs.get(type(command))

@@ -40,6 +40,7 @@ class Deduplication:
         self._pending: dict[str, Answer] = {}
         self._pending_times: list[tuple[int, str]] = []
         self._by_time: deque[tuple[int, str]] = deque()
+        self._newest_ms = 0
 
     def find(self, command_id: str) -> Answer | None:
         """The first answer to a command, if it is remembered."""
@@ -55,10 +56,12 @@ class Deduplication:
         self._pending_times.append((appended_at_ms, command_id))
 
     def remember(self, command_id: str, answer: Answer, appended_at_ms: int) -> None:
-        """Notes an answer read back from the log."""
+        """Notes an answer read back from the log, unless it is older than what would still be remembered."""
+        self._newest_ms = max(self._newest_ms, appended_at_ms)
         if command_id not in self._answers:
             self._by_time.append((appended_at_ms, command_id))
         self._answers[command_id] = answer
+        self._forget()
 
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch added, whose records were given these offsets."""
@@ -68,20 +71,20 @@ class Deduplication:
                 answer.index = -1
         self._answers.update(self._pending)
         self._by_time.extend(self._pending_times)
-        newest_ms = self._pending_times[-1][0] if self._pending_times else None
+        if self._pending_times:
+            self._newest_ms = max(self._newest_ms, self._pending_times[-1][0])
         self.rollback()
-        if newest_ms is not None:
-            self._forget(newest_ms)
+        self._forget()
 
     def rollback(self) -> None:
         """Forgets what the batch added."""
         self._pending.clear()
         self._pending_times.clear()
 
-    def _forget(self, now_ms: int) -> None:
+    def _forget(self) -> None:
         if self.window_ms is None:
             return
-        oldest_ms = now_ms - self.window_ms - CLOCK_SKEW_MS
+        oldest_ms = self._newest_ms - self.window_ms - CLOCK_SKEW_MS
         while self._by_time and self._by_time[0][0] < oldest_ms:
             _, command_id = self._by_time.popleft()
             self._answers.pop(command_id, None)

@@ -6,6 +6,7 @@ Order of the checks, for every command: the routing, the known id, the expiry, t
 from __future__ import annotations
 
 import json
+from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,7 @@ from eventsource.errors import (
     NotFound,
 )
 from eventsource.log.headers import (
+    EMPTY_TRAIL,
     NO_CLIENT,
     CommandHeaders,
     FactWriter,
@@ -94,6 +96,7 @@ class CommandHandling:
         self._partitions = app.partitions_of(aggregate)
         self._topic_id = commands_topic_id
         self._max_bytes = max_event_bytes
+        self._refused: dict[int, str] = {}
         self._events_topic = names.events(self.definition.name)
         self._outcomes_topic = names.outcomes(self.definition.name)
         self._source = f"/{names.prefix}/{self.definition.name}"
@@ -118,6 +121,7 @@ class CommandHandling:
 
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch changed; `offsets` are those of its records in the log."""
+        self._refused.clear()
         self.states.commit(offsets)
         self.known.commit(offsets)
 
@@ -125,6 +129,10 @@ class CommandHandling:
         """Forgets what the batch changed."""
         self.states.rollback()
         self.known.rollback()
+
+    def refuse(self, offset: int, reason: str) -> None:
+        """Lets the command at this offset fail: what it leads to cannot be written, as was found by trying it alone."""
+        self._refused[offset] = reason
 
     def reply(self, pending: PendingReply) -> Reply:
         """The reply, once the batch is committed."""
@@ -149,7 +157,7 @@ class CommandHandling:
             )
             self._fail(_Request(record, headers, b"\0" * 8), handled, error)
             return
-        request = _Request(record, headers, body_hash(headers.type.encode(), record.value or b""))
+        request = _Request(record, headers, body_hash(record.key, headers.type.encode(), record.value or b""))
         known = self.known.find(headers.command_id)
         if known is not None:
             self._answer_again(request, known, handled)
@@ -160,18 +168,24 @@ class CommandHandling:
         except _Refused as refused:
             self._refuse(request, handled, refused.status, refused.code, refused.details)
         except Rejected as rejected:
-            self._refuse(request, handled, Status.REJECTED, rejected.code, rejected.details())
+            self._reject(request, handled, rejected)
         except NotFound:
             self._refuse(request, handled, Status.NOT_FOUND)
         except AlreadyExists:
             self._refuse(request, handled, Status.ALREADY_EXISTS)
         except BrokerUnavailable:
             raise  # the schemas topic cannot be read just now: no fault of the command
-        except Exception as error:  # noqa: BLE001 - user code may raise anything: it becomes the command's outcome
+        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 - user code may raise anything
             self._fail(request, handled, error)
 
     def _check(self, request: _Request) -> None:
         record, headers = request.record, request.headers
+        if record.offset in self._refused:
+            raise MessageTooLarge(self._refused[record.offset])
+        try:
+            record.key.decode()
+        except UnicodeDecodeError:
+            raise HeaderError(f"key {record.key!r} is not UTF-8: an aggregate id is a text") from None
         if not record.key or partition_for(record.key, self._partitions) != record.partition:
             raise HeaderError(
                 f"key {record.key!r} does not belong to partition {record.partition} of {self._partitions}: "
@@ -241,7 +255,7 @@ class CommandHandling:
 
     def _check_size(self, event: Event, outgoing: Outgoing) -> None:
         # What is far from the limit need not be counted to the byte.
-        if len(outgoing.value) + len(outgoing.headers[-1][1]) < self._max_bytes // 2:
+        if len(outgoing.value) + len(outgoing.key) + len(outgoing.headers[-1][1]) < self._max_bytes // 2:
             return
         size_bytes = outgoing.size_bytes
         if size_bytes > self._max_bytes:
@@ -252,18 +266,26 @@ class CommandHandling:
 
     # --- answers -------------------------------------------------------------------------------------------------
 
-    def _fail(self, request: _Request, handled: Handled, error: Exception) -> None:
-        name, text = type(error).__name__, str(error)[:_MESSAGE_CHARACTERS]
+    def _fail(self, request: _Request, handled: Handled, error: BaseException) -> None:
         _log.error(
             "command_failed",
             aggregate=self.definition.name,
             aggregate_id=request.aggregate_id,
             command_id=request.headers.command_id,
             command=request.headers.type,
-            error=name,
+            error=type(error).__name__,
             exc_info=None if isinstance(error, EventSourceError) else error,
         )
-        self._refuse(request, handled, Status.FAILED, name, {"message": text})
+        self._refuse(request, handled, Status.FAILED, type(error).__name__, {"message": _text_of(error)})
+
+    def _reject(self, request: _Request, handled: Handled, rejected: Rejected) -> None:
+        try:
+            code, details = rejected.code, rejected.details()
+            json.dumps(details)
+        except Exception as error:  # noqa: BLE001 - a rejection is user code too
+            self._fail(request, handled, error)
+        else:
+            self._refuse(request, handled, Status.REJECTED, code, details)
 
     def _refuse(
         self, request: _Request, handled: Handled, status: Status, code: str = "", details: dict[str, Any] | None = None
@@ -273,14 +295,24 @@ class CommandHandling:
         answer = Answer(request.body_hash, status, 0, -1, -1, code, text)
         if current is not None:
             answer.version, answer.offset, answer.index = current.version, current.offset, current.index
-        handled.records.append(self._outcome_record(request, answer))
+        outgoing = self._outcome_record(request, answer, _passed_on(request.headers.trail))
+        if outgoing.size_bytes > self._max_bytes:
+            answer.status, answer.code = Status.FAILED, MessageTooLarge.__name__
+            answer.details = json.dumps(
+                {
+                    "message": f"the outcome takes {outgoing.size_bytes} bytes, {self._max_bytes} are allowed: "
+                    "keep rejections and metadata small"
+                }
+            )
+            outgoing = self._outcome_record(request, answer, EMPTY_TRAIL)
+        handled.records.append(outgoing)
         self._answer(request, handled, answer)
 
-    def _outcome_record(self, request: _Request, answer: Answer) -> Outgoing:
+    def _outcome_record(self, request: _Request, answer: Answer, trail: Trail) -> Outgoing:
         record, headers = request.record, request.headers
         outcome = Outcome(status=answer.status, version=answer.version, code=answer.code, details=answer.details)
         origin = Origin(self._topic_id, record.partition, record.offset)
-        es = outcome_es(origin, record.timestamp_ms, request.body_hash, _passed_on(headers.trail))
+        es = outcome_es(origin, record.timestamp_ms, request.body_hash, trail)
         return Outgoing(
             self._outcomes_topic,
             self.partition,
@@ -320,6 +352,13 @@ class _Refused(Exception):
     def __init__(self, status: Status, code: str = "", details: dict[str, Any] | None = None) -> None:
         super().__init__(status)
         self.status, self.code, self.details = status, code, details
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)[:_MESSAGE_CHARACTERS]
+    except Exception:  # noqa: BLE001 - user code again: an error that cannot say what it is
+        return "the error has no readable text"
 
 
 def _passed_on(trail: Trail) -> Trail:

@@ -21,13 +21,13 @@ from eventsource.commands.owner_state import OwnerState, check_transition
 from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionReplay
 from eventsource.commands.replies import ReplySender
 from eventsource.domain import Aggregate
-from eventsource.errors import BrokerUnavailable, Fenced, OffsetLost, Retriable, TransactionAborted
+from eventsource.errors import BrokerUnavailable, Fenced, OffsetLost, RecordRefused, Retriable, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Outgoing, Record
-from eventsource.log.transactions import PartitionWriter
+from eventsource.log.transactions import PartitionWriter, is_checked_metadata
 from eventsource.names import Names
 from eventsource.schemas import SchemaStore
 from eventsource.settings import Settings
@@ -95,6 +95,7 @@ class PartitionOwner:
         self._replay = PartitionReplay(parts.aggregate, self._handling, parts.schemas, parts.commands_topic_id)
         self._replayed: dict[TopicAndPartition, int] = {}
         self._batch_limit = self._largest_batch
+        self._commits = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"owner {self._name}[{partition}]", daemon=True)
         self._log = _log.bind(aggregate=self._name, partition=partition)
@@ -118,15 +119,15 @@ class PartitionOwner:
         try:
             with LogReader(self._parts.settings.kafka.client_config()) as reader:
                 pause = _FIRST_PAUSE_SECONDS
-                while not self._stop.is_set():
-                    began = self._parts.clock.monotonic()
+                while self._wait_until_member():
+                    commits = self._commits
                     try:
                         self._own(reader)
                     except Retriable as error:
                         self._handling.rollback()
                         self._to(OwnerState.RETURNING)
                         self._log.warning("owner_returns_to_committed_state", reason=str(error))
-                        if self._parts.clock.monotonic() - began > _LONGEST_PAUSE_SECONDS:
+                        if self._commits > commits:
                             pause = _FIRST_PAUSE_SECONDS
                         self._stop.wait(pause)
                         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -135,6 +136,15 @@ class PartitionOwner:
             self._log.error("owner_failed", error=str(error), kind=type(error).__name__)
             self.failure = error
             self.state = OwnerState.FAILED
+
+    def _wait_until_member(self) -> bool:
+        """Whether to go on. Only a member whom the group gives the partition may shut others out by fencing it."""
+        while not self._stop.is_set():
+            owned = self._parts.membership.owned()
+            if self._commands in owned.partitions and is_checked_metadata(owned.metadata):
+                return True
+            self._stop.wait(_READ_SECONDS)
+        return False
 
     def _own(self, reader: LogReader) -> None:
         self._to(OwnerState.FENCING)
@@ -165,6 +175,8 @@ class PartitionOwner:
         """The offset of the first command to handle, or None when the partition was given up meanwhile."""
         began = self._parts.clock.monotonic()
         writer.fence()
+        if self._stop.is_set():
+            return None
         self._to(OwnerState.LOCATING)
         admin = self._parts.admin
         kafka = self._parts.settings.kafka
@@ -259,11 +271,14 @@ class PartitionOwner:
             offsets = writer.commit(handled.records, (self._commands, handled.next_offset), metadata)
         except Fenced:
             raise
-        except TransactionAborted:
+        except TransactionAborted as error:
             # A batch that fails as a whole may fail because of one command: the next try is half as large.
             self._batch_limit = max(1, len(batch) // 2)
+            if isinstance(error, RecordRefused) and len(batch) == 1:
+                self._handling.refuse(batch[0].offset, str(error))
             raise
         self._handling.commit(offsets)
+        self._commits += 1
         self._note_written(handled.records, offsets)
         self._batch_limit = min(self._largest_batch, self._batch_limit * 2)
         self._parts.replies.send(

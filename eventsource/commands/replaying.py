@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import structlog
@@ -10,10 +11,11 @@ from eventsource.commands.deduplication import Answer
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
 from eventsource.domain import Aggregate
-from eventsource.errors import DecodeError, OffsetLost
+from eventsource.errors import DecodeError, ForkDetected, OffsetLost, UnknownFingerprint
 from eventsource.log.events import EventDecoder
 from eventsource.log.headers import EventHeaders, Origin, read_event_headers, read_outcome_headers
 from eventsource.log.record import Record
+from eventsource.log.recorded import Recorded
 from eventsource.schemas import MessageCodec, SchemaStore
 
 _log = structlog.get_logger("eventsource.replay")
@@ -43,48 +45,63 @@ class PartitionReplay:
         self.events = 0
 
     def event(self, record: Record) -> None:
-        """Takes the next record of the events topic. Raises `HeaderError` when it is not the framework's."""
-        self.events += 1
+        """Takes the next record of the events topic.
+
+        Raises `HeaderError` when it is not the framework's, and `BrokerUnavailable` when its schema cannot be read just now;
+        the same record may be given again then.
+        """
         headers = read_event_headers(record.headers)
-        aggregate_id = record.key.decode()
+        decoded = self._decoded(record)
+        aggregate_id = record.key.decode(errors="replace")
+        self.events += 1
         self._note_origin(headers.origin)
+        known = self._handling.known.find(headers.command_id)
+        if known is None or known.status is Status.ACCEPTED:  # not over the answer that half of it is missing
+            answer = Answer(headers.body_hash, Status.ACCEPTED, headers.version, record.offset)
+            self._handling.known.remember(headers.command_id, answer, headers.time_ms)
         self._check_whole(aggregate_id, headers, record.offset)
         states = self._handling.states
         current = states.find(aggregate_id)
         expected = (current.version if current is not None else 0) + 1
-        if aggregate_id not in states.stopped and headers.version != expected:
+        if not states.is_stopped(aggregate_id) and headers.version != expected:
             states.stop(
                 aggregate_id,
                 f"{self._name} {aggregate_id!r} is stopped: its log has a {'gap' if headers.version > expected else 'repeat'}: version "
                 f"{headers.version} at offset {record.offset}, where {expected} was due; "
                 f"inspect it with `eventsource events show {self._name} {aggregate_id}`",
             )
-        self._handling.known.remember(
-            headers.command_id,
-            Answer(headers.body_hash, Status.ACCEPTED, headers.version, record.offset),
-            headers.time_ms,
-        )
-        if aggregate_id in states.stopped:
-            return
+        if isinstance(decoded, str):
+            states.stop(aggregate_id, f"{self._name} {aggregate_id!r} is stopped: {decoded}")
+        elif not states.is_stopped(aggregate_id):
+            states.replay(aggregate_id, decoded.event, headers.version, record.offset)
+
+    def _decoded(self, record: Record) -> Recorded | str:
+        """The event, or why it cannot be read."""
         try:
-            recorded = self._decoder.decode(record)
-        except DecodeError as error:
-            states.stop(aggregate_id, f"{self._name} {aggregate_id!r} is stopped: {error}")
-            return
-        states.replay(aggregate_id, recorded.event, headers.version, record.offset)
+            return self._decoder.decode(record)
+        except (
+            DecodeError,
+            UnknownFingerprint,
+        ) as error:  # a fingerprint is unknown only after the store waited for it
+            return str(error)
 
     def outcome(self, record: Record) -> None:
         """Takes the next record of the outcomes topic."""
         headers = read_outcome_headers(record.headers)
         self._note_origin(headers.origin)
         outcome = self._outcomes.decode(record.value or b"")
+        try:
+            status = Status(outcome.status)
+        except ValueError:
+            raise DecodeError(
+                f"{record.topic}[{record.partition}]@{record.offset}: an outcome of status {outcome.status}, which this version does not "
+                "know: upgrade the worker"
+            ) from None
         current = self._handling.states.find(record.key.decode(errors="replace"))
         offset = current.offset if current is not None and current.version >= outcome.version else -1
         self._handling.known.remember(
             headers.command_id,
-            Answer(
-                headers.body_hash, Status(outcome.status), outcome.version, offset, -1, outcome.code, outcome.details
-            ),
+            Answer(headers.body_hash, status, outcome.version, offset, -1, outcome.code, outcome.details),
             headers.time_ms,
         )
 
@@ -136,17 +153,35 @@ class PartitionReplay:
             if before_headers.command_id != headers.command_id or headers.index != before_headers.index + 1:
                 self._stop_torn(before_id, before_headers)
         if (before is None or before[1].command_id != headers.command_id) and headers.index != 1:
-            self._handling.states.stop(
+            self._stop_incomplete(
                 aggregate_id,
-                f"{self._name} {aggregate_id!r} is stopped: event {headers.index} of {headers.count} of command {headers.command_id} "
-                f"stands alone at offset {offset}; inspect it with `eventsource events show {self._name} {aggregate_id}`",
+                headers,
+                f"event {headers.index} of {headers.count} of command {headers.command_id} stands alone at offset {offset}",
             )
         if headers.index < headers.count:
             self._unfinished = aggregate_id, headers
 
     def _stop_torn(self, aggregate_id: str, headers: EventHeaders) -> None:
-        self._handling.states.stop(
+        self._stop_incomplete(
             aggregate_id,
-            f"{self._name} {aggregate_id!r} is stopped: only {headers.index} of {headers.count} events of command {headers.command_id} "
-            f"are in the log; inspect it with `eventsource events show {self._name} {aggregate_id}`",
+            headers,
+            f"only {headers.index} of {headers.count} events of command {headers.command_id} are in the log",
+        )
+
+    def _stop_incomplete(self, aggregate_id: str, headers: EventHeaders, what: str) -> None:
+        reason = f"{self._name} {aggregate_id!r} is stopped: {what}; inspect it with `eventsource events show {self._name} {aggregate_id}`"
+        self._handling.states.stop(aggregate_id, reason)
+        # Half a command was not accepted, whoever asks again.
+        self._handling.known.remember(
+            headers.command_id,
+            Answer(
+                headers.body_hash,
+                Status.FAILED,
+                headers.version,
+                -1,
+                -1,
+                ForkDetected.__name__,
+                json.dumps({"message": reason}),
+            ),
+            headers.time_ms,
         )

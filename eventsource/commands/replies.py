@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from eventsource.commands.reply import Reply
 from eventsource.log.client_config import producer_config
@@ -30,7 +30,7 @@ class ReplySender:
         for partition, client_id, reply in replies:
             try:
                 self._producer.produce(self._topic, reply.encode(), client_id, partition, on_delivery=_report_loss)
-            except (BufferError, KafkaException) as error:
+            except Exception as error:  # noqa: BLE001 - the command is committed: a reply that is lost must not undo its owner
                 self._producer.poll(0.1)
                 _log.warning("reply_not_sent", command_id=reply.command_id, error=str(error))
         self._producer.poll(0)

@@ -177,7 +177,9 @@ class Requests:
         try:
             found = waiting.answer(reply)
         except Exception as error:  # noqa: BLE001 - one unreadable answer must not keep the others waiting
-            found = error
+            found = DecodeError(
+                f"the answer to command {reply.command_id} cannot be read ({type(error).__name__}: {error}): upgrade the client"
+            )
         if isinstance(found, Receipt):
             waiting.pending.resolve(found)
         else:

@@ -52,6 +52,10 @@ class AggregateStates:
         """Stops an aggregate whose history cannot be trusted or read: its commands fail with this reason."""
         self._stopped.setdefault(aggregate_id, reason)
 
+    def is_stopped(self, aggregate_id: str) -> bool:
+        """Whether the aggregate was stopped."""
+        return aggregate_id in self._stopped
+
     @property
     def stopped(self) -> dict[str, str]:
         """The stopped aggregates and why."""

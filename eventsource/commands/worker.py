@@ -82,6 +82,7 @@ class CommandWorker:
                 self._start_owners(parts, membership)
                 self._check_owners()
         finally:
+            self._membership = None
             self._stop_owners(frozenset(self._owners))
             membership.close()
             replies.close()
@@ -109,7 +110,8 @@ class CommandWorker:
             gone = [self._owners.pop(partition) for partition in sorted(partitions) if partition in self._owners]
         for owner in gone:
             owner.stop()
+        deadline = self._context.clock.monotonic() + self._context.settings.kafka.transaction_timeout_seconds
         for owner in gone:
-            if not owner.join(self._context.settings.kafka.transaction_timeout_seconds):
+            if not owner.join(max(0.0, deadline - self._context.clock.monotonic())):
                 # Its transaction hangs at the broker. Whoever owns the partition next fences it.
                 _log.warning("owner_did_not_end", partition=owner.partition, state=owner.state)

@@ -37,6 +37,26 @@ UNREACHABLE: Final = frozenset(
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
         KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.CONCURRENT_TRANSACTIONS,
+        KafkaError._WAIT_COORD,
+        KafkaError._WAIT_CACHE,
+    }
+)
+FORBIDDEN: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
     }
 )
 _METADATA_TRY_SECONDS: Final = 2.0
@@ -58,11 +78,7 @@ def translate(error: KafkaError, doing: str, bootstrap_servers: str) -> LogError
             f"no broker answers at {bootstrap_servers} ({doing}: {error.name()}): check EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS and "
             "that Kafka runs (`eventsource dev` starts one here)"
         )
-    if error.code() in (
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError._AUTHENTICATION,
-    ):
+    if error.code() in FORBIDDEN:
         return LogError(f"{doing}: {error.str()}: check the principal's ACLs and EVENTSOURCE_KAFKA__CLIENT__SASL_…")
     return LogError(f"{doing}: {error.name()}: {error.str()}")
 
@@ -225,6 +241,9 @@ def _is_settling(error: BrokerUnavailable) -> bool:
     return isinstance(cause, KafkaException) and cause.args[0].code() in (
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
     )
 
 

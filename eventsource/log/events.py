@@ -51,7 +51,7 @@ class EventDecoder:
             raise DecodeError(f"{where}: {error}") from error
         return Recorded(
             aggregate=self.aggregate,
-            id=record.key.decode(),
+            id=_aggregate_id(record, where),
             version=headers.version,
             event=event,
             time=time_from_ms(headers.time_ms),
@@ -62,6 +62,13 @@ class EventDecoder:
             offset=record.offset,
             trail=headers.trail,
         )
+
+
+def _aggregate_id(record: Record, where: str) -> str:
+    try:
+        return record.key.decode()
+    except UnicodeDecodeError:
+        raise DecodeError(f"{where}: the key is not UTF-8: only the framework may write to an events topic") from None
 
 
 class SequenceCheck:

@@ -22,6 +22,7 @@ KIND_COMMAND: Final = 1
 KIND_EVENT: Final = 2
 KIND_OUTCOME: Final = 3
 BODY_HASH_BYTES: Final = 8
+MAX_COMMAND_ID_BYTES: Final = 1_024
 NO_CLIENT: Final = bytes(16)
 _SPEC_VERSION_HEADER: Final = ("ce_specversion", SPEC_VERSION)
 _NO_TRAIL: Final = bytes(6)  # three empty texts
@@ -107,9 +108,11 @@ class OutcomeHeaders:
     trail: Trail = EMPTY_TRAIL
 
 
-def body_hash(type_: bytes, body: bytes) -> bytes:
-    """The 8-byte BLAKE2b hash of a command's type and value: tells a repetition from another command under the same id."""
-    digest = blake2b(type_, digest_size=BODY_HASH_BYTES)
+def body_hash(key: bytes, type_: bytes, body: bytes) -> bytes:
+    """The 8-byte BLAKE2b hash of a command's key, type and value: tells a repetition from another command under the same id."""
+    digest = blake2b(len(key).to_bytes(4, "big"), digest_size=BODY_HASH_BYTES)
+    digest.update(key)
+    digest.update(type_)
     digest.update(b"\0")
     digest.update(body)
     return digest.digest()
@@ -119,7 +122,19 @@ def body_hash(type_: bytes, body: bytes) -> bytes:
 
 
 def command_headers(headers: CommandHeaders) -> list[tuple[str, bytes]]:
-    """The Kafka headers of a command. Raises `EncodeError` when a text is longer than 65,535 bytes."""
+    """The Kafka headers of a command.
+
+    Raises `EncodeError` when the command id is empty or longer than 1,024 bytes, another text longer than 65,535, or the
+    expected version negative or beyond 63 bits.
+    """
+    command_id = headers.command_id.encode()
+    if not 0 < len(command_id) <= MAX_COMMAND_ID_BYTES:
+        raise EncodeError(f"a command id of {len(command_id)} bytes: give one of 1 to {MAX_COMMAND_ID_BYTES} bytes")
+    if headers.expected_version is not None and not 0 <= headers.expected_version < 2**63:
+        raise EncodeError(
+            f"expected_version={headers.expected_version}: give the version that was read, 0 for an aggregate that does not exist "
+            "yet, or leave it out"
+        )
     es = _COMMAND.pack(
         ES_VERSION,
         0,
@@ -131,7 +146,7 @@ def command_headers(headers: CommandHeaders) -> list[tuple[str, bytes]]:
     ) + _trail_bytes(headers.trail)
     return [
         _SPEC_VERSION_HEADER,
-        ("ce_id", headers.command_id.encode()),
+        ("ce_id", command_id),
         ("ce_source", headers.source.encode()),
         ("ce_type", headers.type.encode()),
         ("es", es),
@@ -228,8 +243,13 @@ def read_command_headers(headers: Headers) -> CommandHeaders:
     fields = dict(headers)
     es = _es(fields, KIND_COMMAND, _COMMAND.size)
     _, _, _, sent_at_ms, expected, reply_partition, client_id = _COMMAND.unpack_from(es)
+    command_id = _text(fields, "ce_id")
+    if not command_id or len(command_id) > MAX_COMMAND_ID_BYTES:
+        raise HeaderError(
+            f"a command id of {len(command_id)} characters: give one of 1 to {MAX_COMMAND_ID_BYTES} bytes"
+        )
     return CommandHeaders(
-        command_id=_text(fields, "ce_id"),
+        command_id=command_id,
         type=_text(fields, "ce_type"),
         source=_text(fields, "ce_source"),
         sent_at_ms=sent_at_ms,

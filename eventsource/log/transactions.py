@@ -14,8 +14,8 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from eventsource.errors import Fenced, LogError, TransactionAborted
-from eventsource.log.admin import TopicAndPartition, translate
+from eventsource.errors import Fenced, LogError, RecordRefused, TransactionAborted
+from eventsource.log.admin import FORBIDDEN, TopicAndPartition, translate
 from eventsource.log.client_config import producer_config
 from eventsource.log.record import Outgoing
 from eventsource.log.suspicion import STATISTICS_INTERVAL_MS, Suspicion
@@ -36,28 +36,35 @@ _FENCED: Final = frozenset(
         KafkaError.FENCED_MEMBER_EPOCH,
     }
 )
+_TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _METADATA_MAGIC: Final = b"CGMDv2:"
 # librdkafka: any time-out but "none" at commit and abort risks that client and coordinator disagree about the transaction.
 _UNLIMITED: Final = -1.0
 
 
-def check_group_metadata(metadata: bytes | None) -> bytes:
-    """The metadata, if a broker would check it. Raises `Fenced` otherwise.
+def is_checked_metadata(metadata: bytes | None) -> bool:
+    """Whether a broker checks this group metadata.
 
-    A broker lets offsets pass unchecked that name no member or no generation (`ClassicGroup.validateOffsetCommit`), so such
+    It lets offsets pass unchecked that name no member or no generation (`ClassicGroup.validateOffsetCommit`), so such
     metadata is no fence. The form is librdkafka's: `CGMDv2:`, generation (int32 little-endian), group id, member id, each
     ended by a zero byte.
     """
-    if metadata is not None and metadata.startswith(_METADATA_MAGIC):
-        rest = metadata[len(_METADATA_MAGIC) :]
-        generation = int.from_bytes(rest[:4], "little", signed=True)
-        _group, _, after_group = rest[4:].partition(b"\0")
-        member, _, _ = after_group.partition(b"\0")
-        if generation >= 0 and member:
-            return metadata
-    raise Fenced(
-        "this worker is not a member of its group just now, so nothing is written: it goes on when it has rejoined"
-    )
+    if metadata is None or not metadata.startswith(_METADATA_MAGIC):
+        return False
+    rest = metadata[len(_METADATA_MAGIC) :]
+    generation = int.from_bytes(rest[:4], "little", signed=True)
+    _group, _, after_group = rest[4:].partition(b"\0")
+    member, _, _ = after_group.partition(b"\0")
+    return generation >= 0 and bool(member)
+
+
+def check_group_metadata(metadata: bytes | None) -> bytes:
+    """The metadata, if a broker checks it. Raises `Fenced` otherwise."""
+    if metadata is None or not is_checked_metadata(metadata):
+        raise Fenced(
+            "this worker is not a member of its group just now, so nothing is written: it goes on when it has rejoined"
+        )
+    return metadata
 
 
 class PartitionWriter:
@@ -170,7 +177,8 @@ class PartitionWriter:
             self._end_aborted(producer)
         if kafka_error is not None:
             return self._translate(kafka_error, "writing a transaction")
-        return TransactionAborted(
+        kind = RecordRefused if isinstance(error, BufferError) else TransactionAborted
+        return kind(
             f"a record could not be produced ({type(error).__name__}: {error}), so its whole transaction was aborted"
         )
 
@@ -187,9 +195,10 @@ class PartitionWriter:
                 f"{doing}: another worker owns the partition now ({error.name()}); this one stops writing to it"
             )
         translated = translate(error, doing, self._bootstrap)
-        if doing.startswith("writing"):
-            return TransactionAborted(f"{translated}; memory returns to the last committed state")
-        return translated
+        if not doing.startswith("writing") or error.code() in FORBIDDEN:
+            return translated
+        kind = RecordRefused if error.code() in _TOO_LARGE else TransactionAborted
+        return kind(f"{translated}; memory returns to the last committed state")
 
 
 class _Deliveries:
@@ -212,8 +221,7 @@ class _Deliveries:
     def check(self, left: int) -> None:
         """Raises `TransactionAborted` unless every record was delivered."""
         if self._error is not None:
-            raise TransactionAborted(
-                f"a record was not delivered ({self._error.str()}), so its whole transaction was aborted"
-            )
+            kind = RecordRefused if self._error.code() in _TOO_LARGE else TransactionAborted
+            raise kind(f"a record was not delivered ({self._error.str()}), so its whole transaction was aborted")
         if left or -1 in self.offsets:
             raise TransactionAborted("not every record was delivered in time, so the whole transaction was aborted")

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Self
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 from pydantic import Field
 
 from eventsource.app import App
@@ -374,6 +374,21 @@ def test_a_fork_is_noticed_and_refused(client: Client) -> None:
     assert os.read(read_end, 100) == b"refused"
     os.close(read_end)
     assert client.send(Account, "acc-1", Open(owner="Ada")).version == 1
+
+
+def test_an_event_that_the_broker_refuses_fails_its_command_and_no_other(client: Client, settings: Settings) -> None:
+    topic = APP.names(settings.namespace).events("account")
+    smaller = ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
+    raw = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
+    for future in raw.incremental_alter_configs(
+        [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[smaller])]
+    ).values():
+        future.result(10)
+    pendings = [client.submit(Account, "acc-1", Open(owner=owner)) for owner in ("A" * 5_000, "Ada")]
+    with pytest.raises(HandlerFailed, match="MessageTooLarge"):
+        pendings[0].result()
+    assert pendings[1].result().version == 1
+    assert versions(settings) == {"acc-1": [1]}
 
 
 def test_topics_are_planned_made_recorded_and_checked(settings: Settings) -> None:

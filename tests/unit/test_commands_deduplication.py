@@ -71,3 +71,11 @@ def test_without_a_window_nothing_expires_and_nothing_is_forgotten() -> None:
     known.commit([])
     assert known.find("c-1") is not None
     assert not known.is_expired(0, 1000 * DAY_MS)
+
+
+def test_a_replay_keeps_no_more_than_a_running_owner_would() -> None:
+    known = Deduplication(DAY_MS)
+    known.remember("old", an_answer(), 0)
+    known.remember("new", an_answer(), DAY_MS + CLOCK_SKEW_MS + 1)
+    assert known.find("old") is None
+    assert len(known) == 1

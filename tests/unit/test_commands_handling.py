@@ -16,7 +16,7 @@ from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionRe
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides
-from eventsource.errors import OffsetLost
+from eventsource.errors import BrokerUnavailable, OffsetLost
 from eventsource.log.headers import CommandHeaders, Trail, command_headers, read_event_headers, read_outcome_headers
 from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
@@ -53,6 +53,15 @@ class TooMuch(Rejected, code="too_much"):
     available: Decimal
 
 
+class Large(Rejected, code="large"):
+    text: str
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even that")
+
+
 class Account(Aggregate, name="account"):
     balance: Decimal = Decimal("10.00")
 
@@ -70,6 +79,12 @@ class Account(Aggregate, name="account"):
     def withdraw(self, command: Withdraw) -> Withdrawn:
         if command.amount == Decimal(13):
             raise ZeroDivisionError("unlucky")
+        if command.amount == Decimal(14):
+            raise Large(text="x" * 2_000_000)
+        if command.amount == Decimal(15):
+            raise Unprintable
+        if command.amount == Decimal(16):
+            raise SystemExit
         if command.amount > self.balance:
             raise TooMuch(available=self.balance)
         return Withdrawn(amount=command.amount)
@@ -365,6 +380,50 @@ def test_a_rolled_back_batch_leaves_no_trace(partition: Partition) -> None:
     assert statuses(partition.take(*again)) == [Status.ACCEPTED, Status.REJECTED]
 
 
+OTHER_KEY = next(key for key in (b"acc-%d" % n for n in range(2, 100)) if partition_for(key, 4) == PARTITION)
+
+
+def test_the_same_command_to_another_aggregate_is_another_command(partition: Partition) -> None:
+    partition.take(partition.command(Open(owner="Ada"), "c-1"))
+    (reply,) = partition.take(partition.command(Open(owner="Ada"), "c-1", key=OTHER_KEY))
+    assert reply.status is Status.COMMAND_ID_REUSED
+
+
+def test_a_key_that_is_no_text_is_refused_and_leaves_no_event(partition: Partition) -> None:
+    key = next(key for key in (b"\xff%d" % n for n in range(100)) if partition_for(key, 4) == PARTITION)
+    (reply,) = partition.take(partition.command(Open(owner="Ada"), key=key))
+    assert (reply.status, reply.code) == (Status.FAILED, "HeaderError")
+    assert partition.events() == []
+    partition.successor()
+
+
+@pytest.mark.parametrize("amount", [14, 15, 16], ids=["an oversized rejection", "an unprintable error", "an exit"])
+def test_user_code_that_misbehaves_fails_its_command_alone(partition: Partition, amount: int) -> None:
+    replies = partition.take(
+        partition.command(Open(owner="Ada")),
+        partition.command(Withdraw(amount=Decimal(amount))),
+        partition.command(Withdraw(amount=Decimal(1))),
+    )
+    assert statuses(replies) == [Status.ACCEPTED, Status.FAILED, Status.ACCEPTED]
+    assert all(
+        record.value is not None and len(record.value) < 10_000 for record in partition.log["bank.account.outcomes"]
+    )
+
+
+def test_metadata_that_leaves_no_room_for_the_outcome_is_left_out(partition: Partition) -> None:
+    metadata = {str(n): "x" * 60_000 for n in range(20)}
+    (reply,) = partition.take(partition.command(Withdraw(amount=Decimal(1)), trail=Trail(metadata=metadata)))
+    assert (reply.status, reply.code) == (Status.FAILED, "MessageTooLarge")
+    assert read_outcome_headers(partition.log["bank.account.outcomes"][0].headers).trail == Trail()
+
+
+def test_a_command_that_was_found_unwritable_fails_and_the_next_goes_on(partition: Partition) -> None:
+    command = partition.command(Open(owner="Ada"))
+    partition.handling.refuse(command.offset, "the broker takes no record of that size")
+    assert statuses(partition.take(command)) == [Status.FAILED]
+    assert statuses(partition.take(partition.command(Open(owner="Eve")))) == [Status.ACCEPTED]
+
+
 # --- take-over ---------------------------------------------------------------------------------------------------
 
 
@@ -401,6 +460,38 @@ def test_an_incomplete_command_stops_its_aggregate(partition: Partition, missing
     successor = partition.successor()
     (reply,) = successor.take(successor.command(Withdraw(amount=Decimal(1))))
     assert (reply.status, reply.code) == (Status.FAILED, "ForkDetected")
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_half_a_command_was_not_accepted_whoever_asks_again(partition: Partition, missing: int) -> None:
+    partition.take(partition.command(Open(owner="Ada")), partition.command(Split(parts=3), "s-1"))
+    del partition.log["bank.account.events"][1 + missing]
+    successor = partition.successor()
+    (reply,) = successor.take(successor.command(Split(parts=3), "s-1"))
+    assert (reply.status, reply.code) == (Status.FAILED, "ForkDetected")
+
+
+def test_a_replay_that_was_interrupted_inside_a_command_goes_on_where_it_was(
+    partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partition.take(partition.command(Open(owner="Ada")), partition.command(Split(parts=2)))
+    successor = Partition()
+    successor.schemas = partition.schemas
+    replay = PartitionReplay(Account, successor.handling, partition.schemas, TOPIC_ID)
+    first, second, third = partition.log["bank.account.events"]
+    replay.event(first)
+    replay.event(second)
+    with monkeypatch.context() as patched:
+        patched.setattr(replay._decoder, "decode", unreachable)
+        with pytest.raises(BrokerUnavailable):
+            replay.event(third)
+    replay.event(third)
+    replay.finish()
+    assert successor.handling.states.stopped == {}
+
+
+def unreachable(record: Record) -> None:
+    raise BrokerUnavailable("the schemas topic cannot be read just now")
 
 
 def test_a_torn_end_of_the_log_stops_its_aggregate(partition: Partition) -> None:

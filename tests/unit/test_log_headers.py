@@ -156,5 +156,31 @@ def test_an_overlong_text_is_refused_before_it_is_sent() -> None:
 
 
 def test_the_body_hash_tells_types_and_bodies_apart() -> None:
-    hashes = {body_hash(b"a", b"bc"), body_hash(b"ab", b"c"), body_hash(b"a", b"bd"), body_hash(b"a", b"")}
-    assert len(hashes) == 4
+    contents = [
+        (b"k", b"a", b"bc"),
+        (b"k", b"ab", b"c"),
+        (b"k", b"a", b"bd"),
+        (b"k", b"a", b""),
+        (b"l", b"a", b"bc"),
+        (b"ka", b"", b"bc"),
+    ]
+    assert len({body_hash(*content) for content in contents}) == len(contents)
+
+
+@pytest.mark.parametrize("command_id", ["", "x" * 1_025, "é" * 600])
+def test_a_command_id_that_is_empty_or_too_long_is_refused_before_it_is_sent(command_id: str) -> None:
+    with pytest.raises(EncodeError, match="command id"):
+        command_headers(CommandHeaders(command_id, "t", "s", 0))
+
+
+def test_an_overlong_command_id_is_not_read() -> None:
+    fields = dict(command_headers(CommandHeaders("c", "t", "s", 0)))
+    fields["ce_id"] = b"x" * 70_000
+    with pytest.raises(HeaderError, match="command id"):
+        read_command_headers(list(fields.items()))
+
+
+@pytest.mark.parametrize("version", [-1, 2**63])
+def test_an_expected_version_that_none_can_be_is_refused(version: int) -> None:
+    with pytest.raises(EncodeError, match="expected_version"):
+        command_headers(CommandHeaders("c", "t", "s", 0, version))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import types
+from asyncio import CancelledError
 from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -256,6 +257,33 @@ def test_a_handler_that_fails_is_named_with_event_and_position():
     )
     assert isinstance(caught.value.__cause__, KeyError)
     assert table.stored == {}
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), CancelledError()], ids=repr)
+def test_a_handler_or_key_that_exits_is_named_like_any_that_fails(raised: BaseException):
+    def on_it(self: Any, event: Deposited, row: Balance) -> None:
+        raise raised
+
+    def on_key(self: Any, event: Moved, rows: Rows[Balance]) -> None: ...
+
+    def keys(event: Moved) -> list[str]:
+        raise raised
+
+    for projection, event in (
+        (failing(on_it), Deposited(amount=Decimal(1))),
+        (failing(on_key, keys=keys), Moved(source="a", target="b", amount=Decimal(1))),
+    ):
+        with pytest.raises(ProjectionFailed, match=f"failed on event .* with {type(raised).__name__}") as caught:
+            Table(projection).fold(at("a", 1, event))
+        assert caught.value.__cause__ is raised
+
+
+def test_ctrl_c_in_a_handler_is_not_the_handlers_failure():
+    def on_it(self: Any, event: Deposited, row: Balance) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Table(failing(on_it)).fold(at("a", 1, Deposited(amount=Decimal(1))))
 
 
 def test_a_handler_must_not_return_a_row():

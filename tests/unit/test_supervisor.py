@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,7 +17,7 @@ class FakeRunner:
     """Ready from the start; works until it is stopped, then does what it was told to."""
 
     def __init__(
-        self, *, fails: Exception | None = None, ends: bool = False, at_stop: Callable[[], None] | None = None
+        self, *, fails: BaseException | None = None, ends: bool = False, at_stop: Callable[[], None] | None = None
     ) -> None:
         self._fails = fails
         self._ends = ends
@@ -258,3 +259,22 @@ def test_a_loop_that_does_not_turn_is_not_alive() -> None:
 
     supervised.run(on_ready=hang)
     assert seen == [True, False]
+
+
+@pytest.mark.parametrize("ended_by", [SystemExit(3), KeyboardInterrupt(), CancelledError()], ids=repr)
+def test_a_runner_that_exits_fails_the_worker_instead_of_only_its_thread(ended_by: BaseException) -> None:
+    other = FakeRunner()
+
+    def exiting() -> FakeRunner:
+        assert other.begun.wait(PATIENCE_SECONDS)
+        return FakeRunner(fails=ended_by)
+
+    begun = Running(supervisor(exiting=exiting, other=lambda: other))
+    begun.thread.join(PATIENCE_SECONDS)
+    state = begun.supervised.statuses()["exiting"].state
+    begun.end()
+    assert isinstance(begun.error, RunnerStopped)
+    assert begun.error.__cause__ is ended_by
+    assert "runner exiting was ended by" in str(begun.error)
+    assert state is RunnerState.FAILED
+    assert other.drained
