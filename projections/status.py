@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -35,7 +35,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ProjectionStatus:
-    """How far one projection is. `position`, `end` and `lag` are sums of offsets over its partitions."""
+    """How far one projection is. `position`, `end` and `lag` are sums of offsets over the partitions that it reads now."""
 
     name: str
     revision: int
@@ -70,12 +70,13 @@ def projection_statuses(app: App, settings: Settings) -> list[ProjectionStatus]:
 
 def _status(plan: Plan, database: Database, admin: LogAdmin) -> ProjectionStatus:
     topics = find_topics(plan, admin)
-    end = sum(admin.end_offsets(plan.partitions, committed_only=True).values())
+    ends = admin.end_offsets(plan.partitions, committed_only=True)
+    end = sum(ends.values())
     store = ProjectionStore(plan, database)
     with database.transaction() as connection:
         registered, positions = _stored(store, connection)
         rebuilding = not try_share_for_transaction(connection, store.lock)
-    position = sum(position.offset for position in positions)
+    position = sum_reached(positions, topics, ends)
     return ProjectionStatus(
         name=store.name,
         revision=store.revision,
@@ -85,6 +86,20 @@ def _status(plan: Plan, database: Database, admin: LogAdmin) -> ProjectionStatus
         position=position,
         end=end,
         state=_state(store, registered, positions, topics, rebuilding=rebuilding, behind=position < end),
+    )
+
+
+def sum_reached(positions: Sequence[Position], topics: Sequence[Topic], ends: Mapping[tuple[str, int], int]) -> int:
+    """The sum of what is folded of each partition up to its end, by topic and partition.
+
+    Positions in topics that the projection reads no longer, or that were made anew, say nothing; nor does one beyond the
+    end of its own partition say anything of the others.
+    """
+    current = {topic.id: topic.name for topic in topics}
+    return sum(
+        min(position.offset, ends.get((current[position.topic_id], position.partition), 0))
+        for position in positions
+        if position.topic_id in current
     )
 
 
