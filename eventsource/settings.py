@@ -85,6 +85,9 @@ class PostgresSettings(_Section):
     )
     connect_timeout_seconds: float = Field(5.0, gt=0, description="How long to wait for a connection.")
     statement_timeout_seconds: float = Field(60.0, gt=0, description="How long one statement of a consumer may take.")
+    reader_connections: int = Field(
+        15, ge=1, description="Connections that each reader of a read model holds, at most; more sessions wait for one."
+    )
 
     @field_validator("url")
     @classmethod

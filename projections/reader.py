@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from eventsource.consuming.database import connect, translate
@@ -28,6 +29,8 @@ from projections.table import ModelTable
 
 _FIRST_POLL_SECONDS: Final = 0.002
 _LONGEST_POLL_SECONDS: Final = 0.05
+_KEPT_CONNECTIONS: Final = 5
+"""How many connections stay open while nobody reads; those beyond are closed when they come back."""
 
 
 class ProjectionReader:
@@ -44,7 +47,6 @@ class ProjectionReader:
         self._registry = Registry(self._schema)
         self._engine = self._make_engine()
         self._topics: dict[bytes, Topic] = {}
-        self._checked = False
         self._lock = threading.Lock()
 
     def wait_for(self, token: Token, timeout_seconds: float) -> None:
@@ -70,12 +72,13 @@ class ProjectionReader:
     def session(self) -> Iterator[Session]:
         """A read-only session, in whose queries, SQL text included, the app's tables need no schema name.
 
-        Raises `ReadModelOutdated` when the table was built by another revision, or not yet; `DatabaseUnavailable`.
+        It holds one connection of the pool until it ends. Raises `ReadModelOutdated` when the table was built by another
+        revision, or not yet; `DatabaseUnavailable`, also when no connection of the pool becomes free in time.
         """
-        with self._errors():
-            if not self._checked:
-                self._check()
-            with Session(self._engine) as session:
+        with self._errors(), self._connected() as connection:
+            # Every time: a worker of another revision may have rebuilt the table since the last session.
+            self._check(connection.connection.driver_connection)
+            with Session(connection) as session:
                 yield session
 
     def close(self) -> None:
@@ -100,20 +103,21 @@ class ProjectionReader:
         return topic
 
     def _position(self, token: Token) -> int | None:
-        with self._errors(), self._engine.connect() as pooled:
+        with self._errors(), self._connected() as pooled:
             connection: Any = pooled.connection.driver_connection
             try:
                 position = self._positions.read_one(
                     connection, self._name, self._revision, token.topic_id, token.partition
                 )
                 if position is None:
-                    reason = outdated_by(
-                        self._registry.find(connection, self._name), self._plan.definition, self._table
-                    )
+                    registered = self._registry.find(connection, self._name)
+                    if registered is None:
+                        return None  # no worker has begun it yet, only others of the app
+                    reason = outdated_by(registered, self._plan.definition, self._table)
                     if reason is not None:
                         raise self._outdated(reason)
             except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-                return None  # no worker has begun it yet
+                return None  # no worker has begun any projection of the app yet
         return position
 
     def _not_caught_up(self, token: Token, topic: Topic, position: int | None, waited_seconds: float) -> NotCaughtUp:
@@ -135,6 +139,9 @@ class ProjectionReader:
             URL.create("postgresql+psycopg"),
             creator=lambda: connect(settings, f"{self._plan.group} reader"),
             pool_pre_ping=True,
+            pool_size=min(_KEPT_CONNECTIONS, settings.reader_connections),
+            max_overflow=max(0, settings.reader_connections - _KEPT_CONNECTIONS),
+            pool_timeout=settings.connect_timeout_seconds,
         )
 
         @event.listens_for(engine, "connect")
@@ -145,13 +152,25 @@ class ProjectionReader:
         # The map serves queries of the models themselves even behind a pooler that forgets the path.
         return engine.execution_options(schema_translate_map={None: self._schema}, postgresql_readonly=True)
 
-    def _check(self) -> None:
-        with self._engine.connect() as pooled:
-            connection: Any = pooled.connection.driver_connection
-            try:
-                registered = self._registry.find(connection, self._name)
-            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-                registered = None
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        try:
+            connection = self._engine.connect()
+        except PoolTimeoutError as error:
+            settings = self._settings.postgres
+            raise DatabaseUnavailable(
+                f"all {settings.reader_connections} connections of the reader of projection {self._name!r} were in use for "
+                f"{settings.connect_timeout_seconds:g} s: end each session as soon as its rows are read, or raise "
+                "EVENTSOURCE_POSTGRES__READER_CONNECTIONS"
+            ) from error
+        with connection:
+            yield connection
+
+    def _check(self, connection: Any) -> None:
+        try:
+            registered = self._registry.find(connection, self._name)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            registered = None
         if registered is None:
             raise ReadModelOutdated(
                 f"the read model of projection {self._name!r} is not there yet: start a worker that builds it (`eventsource run`)"
@@ -159,7 +178,6 @@ class ProjectionReader:
         reason = outdated_by(registered, self._plan.definition, self._table)
         if reason is not None:
             raise self._outdated(reason)
-        self._checked = True
 
     def _outdated(self, reason: str) -> ReadModelOutdated:
         return ReadModelOutdated(
