@@ -92,6 +92,9 @@ class _Supervised:
             self._work_until_stopped()
         except Exception as failure:  # noqa: BLE001  it is handed to the supervisor, which ends the worker with it
             error = failure
+        except BaseException as failure:  # noqa: BLE001  SystemExit and its like would end this thread and nothing else
+            error = RunnerStopped(self.name, failure)
+            error.__cause__ = failure
         self._runner = None
         self._state = RunnerState.STOPPED if error is None else RunnerState.FAILED
         self._ended(self.name, error)

@@ -9,7 +9,7 @@ from eventsource.log.recorded import Recorded
 from projections.definition import ProjectionDefinition
 
 
-def failed(definition: ProjectionDefinition[Any], recorded: Recorded, error: Exception) -> ProjectionFailed:
+def failed(definition: ProjectionDefinition[Any], recorded: Recorded, error: BaseException) -> ProjectionFailed:
     """Names projection, method, event and position; the caller raises it from what happened."""
     return ProjectionFailed(
         projection=definition.name,

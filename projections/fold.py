@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from eventsource.log.recorded import Recorded
 from projections.definition import BoundHandler, ProjectionDefinition
@@ -15,6 +16,9 @@ from projections.twin import Key
 Load = Callable[[Collection[Key]], Mapping[Key, Any]]
 """Finds rows by key: those that exist."""
 
+
+# A handler that exits, or meets a cancelled task, failed like any other. Ctrl-C is no handler's failure.
+_FAILURES: Final = (Exception, SystemExit, CancelledError)
 
 Step = tuple[Recorded, BoundHandler, Any]
 """An event, its handler, and the key or keys that it named."""
@@ -48,7 +52,7 @@ def fold(definition: ProjectionDefinition[Any], events: Sequence[Recorded], load
             else:
                 key = handler.several_keys(recorded)  # type: ignore[misc]  # one of the two is there
                 wanted.update(key.values())
-        except Exception as error:
+        except _FAILURES as error:
             raise failed(definition, recorded, error) from error
         steps.append((recorded, handler, key))
 
@@ -78,7 +82,7 @@ def fold(definition: ProjectionDefinition[Any], events: Sequence[Recorded], load
                 )
                 if result is not None:
                     _refuse(result, "rows.delete(key) deletes")
-        except Exception as error:
+        except _FAILURES as error:
             raise failed(definition, recorded, error) from error
     return Changes(_values(definition, steps, rows), [key for key in found if key not in rows])
 
