@@ -267,15 +267,17 @@ class CommandHandling:
     # --- answers -------------------------------------------------------------------------------------------------
 
     def _fail(self, request: _Request, handled: Handled, error: BaseException) -> None:
-        _log.error(
-            "command_failed",
+        told = _log.bind(
             aggregate=self.definition.name,
             aggregate_id=request.aggregate_id,
             command_id=request.headers.command_id,
             command=request.headers.type,
             error=type(error).__name__,
-            exc_info=None if isinstance(error, EventSourceError) else error,
         )
+        try:
+            told.error("command_failed", exc_info=None if isinstance(error, EventSourceError) else error)
+        except Exception:  # noqa: BLE001 - an error that cannot be printed makes some loggers raise
+            told.error("command_failed", reason=_text_of(error))
         self._refuse(request, handled, Status.FAILED, type(error).__name__, {"message": _text_of(error)})
 
     def _reject(self, request: _Request, handled: Handled, rejected: Rejected) -> None:
