@@ -37,7 +37,8 @@ from examples.bank.worker_process import WorkerProcess
 pytestmark = pytest.mark.faults
 
 ROWS = 8_000
-IN_FLIGHT = 1_000
+# With few in flight the log grows slowly and in small steps: there is a middle to strike in.
+FEW = {"EVENTSOURCE_CLIENT__MAX_IN_FLIGHT": "200"}
 PARTITIONS = 8
 WAIT_SECONDS = 120.0
 POLL_SECONDS = 0.02
@@ -58,9 +59,7 @@ def root(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def environment(eventsource_stack: SessionStack, eventsource_namespace: str, root: Path) -> dict[str, str]:
     own = {"EVENTSOURCE_NAMESPACE": eventsource_namespace, "PYTHONPATH": str(root)}
-    # With fewer in flight the log grows in small steps, and there is a middle to strike in.
-    few = {"EVENTSOURCE_CLIENT__MAX_IN_FLIGHT": str(IN_FLIGHT)}
-    return {**os.environ, **eventsource_stack.environment, **own, **few}
+    return {**os.environ, **eventsource_stack.environment, **own}
 
 
 @pytest.fixture
@@ -128,7 +127,9 @@ class Importing:
 @pytest.fixture
 def start_import(environment: dict[str, str], root: Path) -> Iterator[Callable[..., Importing]]:
     with contextlib.ExitStack() as stack:
-        yield lambda path, *options: stack.enter_context(Importing(path, environment, root, *options))
+        yield lambda path, *options, **more: stack.enter_context(
+            Importing(path, {**environment, **more}, root, *options)
+        )
 
 
 @pytest.fixture
@@ -221,8 +222,8 @@ def assert_complete(importing: Importing, path: Path, settings: Settings) -> Non
 def test_after_its_worker_was_killed_an_import_started_again_completes(
     history: Path, settings: Settings, start_import: Callable[..., Importing], rng: random.Random
 ) -> None:
-    first = start_import(history)
-    wait_for_events(settings, rng.randrange(500, 4_000), first)
+    first = start_import(history, **FEW)
+    wait_for_events(settings, rng.randrange(200, 2_000), first)
     worker = first.worker()
     worker.kill()
     assert_in_the_middle(settings)
@@ -243,9 +244,9 @@ def test_an_import_outlives_the_kill_of_a_worker_that_is_started_again(
     start_worker: Callable[[], WorkerProcess],
     rng: random.Random,
 ) -> None:
-    importing = start_import(history, "--no-worker")
+    importing = start_import(history, "--no-worker", **FEW)
     first = start_worker_once_topics_are_there(settings, start_worker)
-    wait_for_events(settings, rng.randrange(500, 4_000), importing)
+    wait_for_events(settings, rng.randrange(200, 2_000), importing)
     os.kill(first.pid, signal.SIGKILL)
     assert_in_the_middle(settings)
     start_worker()
@@ -259,7 +260,7 @@ def test_a_second_worker_takes_over_partitions_during_the_import(
     start_worker: Callable[[], WorkerProcess],
     rng: random.Random,
 ) -> None:
-    importing = start_import(whole_history)
+    importing = start_import(whole_history, EVENTSOURCE_CLIENT__MAX_IN_FLIGHT="1000")
     wait_for_events(settings, rng.randrange(500, 3_000), importing)
     before = owners(settings).keys()
     start_worker()
@@ -278,8 +279,8 @@ def test_a_second_worker_takes_over_partitions_during_the_import(
 def test_a_killed_import_takes_its_worker_along_and_can_be_started_again(
     history: Path, settings: Settings, start_import: Callable[..., Importing], rng: random.Random
 ) -> None:
-    first = start_import(history)
-    wait_for_events(settings, rng.randrange(500, 4_000), first)
+    first = start_import(history, **FEW)
+    wait_for_events(settings, rng.randrange(200, 2_000), first)
     worker = first.worker()
     first.kill()
     assert_in_the_middle(settings)
