@@ -35,7 +35,7 @@ check: $(VENV)/.dev ## static checks and unit tests: seconds, no servers
 	$(BIN)/python -m pytest tests/unit
 
 test: check ## everything: static checks, unit, integration and faults, on a real broker and Postgres
-	$(BIN)/python -m pytest tests/integration tests/faults
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/integration tests/faults
 
 bench: $(VENV)/.dev ## measure this machine
 	$(BIN)/python -m benchmarks

@@ -36,7 +36,7 @@ from examples.bank.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.faults
 
-ROWS = 8_000
+ROWS = 12_000
 # With few in flight the log grows slowly and in small steps: there is a middle to strike in.
 FEW = {"EVENTSOURCE_CLIENT__MAX_IN_FLIGHT": "200"}
 PARTITIONS = 8
