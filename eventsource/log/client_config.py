@@ -45,9 +45,8 @@ def consumer_config(client_config: Mapping[str, Any], group: str) -> dict[str, A
 def producer_config(client_config: Mapping[str, Any]) -> dict[str, Any]:
     """An idempotent producer that waits for all in-sync replicas."""
     return {
-        # Without any linger each message of a burst becomes a request of its own, which costs the broker more than it
-        # saves the message.
-        "linger.ms": 1,
+        # A lone command waits for nobody; who sends in bulk sets a linger of its own, which halves the broker's work.
+        "linger.ms": 0,
         **base_config(client_config),
         "enable.idempotence": True,
         "acks": "all",

@@ -91,8 +91,7 @@ class PartitionWriter:
                 {
                     # The broker answers CONCURRENT_TRANSACTIONS while it finishes the transaction before.
                     "retry.backoff.ms": 1,
-                    # The flush before the commit sends what lingers, so nothing waits: it only goes out in one piece.
-                    **producer_config({"linger.ms": 50, **client_config}),
+                    **producer_config(client_config),
                     "transactional.id": transactional_id,
                     "transaction.timeout.ms": timeout_ms,
                     # A record must have failed before its transaction does, or the broker aborts what we still send.
