@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import requests
 
 KAFKA_VERSION = "4.3.1"
-MAVEN_CENTRAL = "central"
 
 _PARALLEL_DOWNLOADS = 4
 _ATTEMPTS = 3
@@ -54,6 +53,13 @@ def pinned_jars() -> list[Jar]:
     return [Jar(**entry) for entry in json.loads(text)["jars"]]
 
 
+def default_repository_url() -> str:
+    """The Maven repository that jgo takes by default."""
+    from jgo.constants import MAVEN_CENTRAL_URL
+
+    return str(MAVEN_CENTRAL_URL)
+
+
 class JarCache:
     """A folder of verified jars, shared by every stack of one user.
 
@@ -65,7 +71,7 @@ class JarCache:
     ) -> None:
         self.cache_dir = (cache_dir or default_cache_dir()).absolute()
         self.folder = self.cache_dir / f"kafka-{KAFKA_VERSION}"
-        self._repository_url = (repository_url or MAVEN_CENTRAL).rstrip("/")
+        self._repository_url = repository_url
         self._jars = pinned_jars() if jars is None else jars
 
     def missing(self) -> list[Jar]:
@@ -156,7 +162,8 @@ class JarCache:
         from jgo.maven import MavenContext
 
         artifact = MavenContext(repo_cache=self.folder).create_dependency(jar.coordinate).artifact
-        return f"{self._repository_url}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"
+        base = (self._repository_url or default_repository_url()).rstrip("/")
+        return f"{base}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"
 
     def _fetch_once(self, jar: Jar, url: str, count: Callable[[int], None]) -> None:
         from jgo.util import http

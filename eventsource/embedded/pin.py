@@ -10,19 +10,22 @@ import json
 import tempfile
 from pathlib import Path
 
-from eventsource.embedded.jars import KAFKA_VERSION, MAVEN_CENTRAL
+from eventsource.embedded.jars import KAFKA_VERSION, default_repository_url
 
 # slf4j 1.7 is what the broker's own API jar is built for; the 2.x bindings do not fit it.
 _ROOTS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 _SCOPES = ("compile", "runtime", None)
 
 
-def resolve(folder: Path, *, repository_url: str = MAVEN_CENTRAL) -> list[dict[str, object]]:
+def resolve(folder: Path, *, repository_url: str | None = None) -> list[dict[str, object]]:
     """Downloads the class path into `folder` (a Maven repository's layout) and returns the entries of the list."""
     from jgo.maven import MavenContext, PythonResolver
 
     context = MavenContext(
-        resolver=PythonResolver(), repo_cache=folder, remote_repos={"repository": repository_url}, timeout=60
+        resolver=PythonResolver(),
+        repo_cache=folder,
+        remote_repos={"repository": repository_url or default_repository_url()},
+        timeout=60,
     )
     inputs, transitive = context.resolver.resolve([context.create_dependency(root) for root in _ROOTS])
     entries: list[dict[str, object]] = []
