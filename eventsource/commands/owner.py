@@ -21,7 +21,7 @@ from eventsource.commands.owner_state import OwnerState, check_transition
 from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionReplay
 from eventsource.commands.replies import ReplySender
 from eventsource.domain import Aggregate
-from eventsource.errors import BrokerUnavailable, Fenced, OffsetLost, RecordRefused, Retriable, TransactionAborted
+from eventsource.errors import BrokerUnavailable, OffsetLost, RecordRefused, Retriable, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership
@@ -269,8 +269,6 @@ class PartitionOwner:
         handled = self._handling.handle(batch)
         try:
             offsets = writer.commit(handled.records, (self._commands, handled.next_offset), metadata)
-        except Fenced:
-            raise
         except TransactionAborted as error:
             # A batch that fails as a whole may fail because of one command: the next try is half as large.
             self._batch_limit = max(1, len(batch) // 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from eventsource.domain import Aggregate, Event
@@ -96,8 +95,3 @@ class SequenceCheck:
                 f"stop writing to it and inspect it with `eventsource events show {aggregate} {aggregate_id}`"
             )
         self._versions[aggregate_id] = version
-
-    def check_all(self, events: Iterable[Recorded]) -> None:
-        """Checks several events in order."""
-        for recorded in events:
-            self.check(recorded)

@@ -175,7 +175,7 @@ class PartitionWriter:
         if not fatal:
             self._end_aborted(producer)
         if kafka_error is not None:
-            return self._translate(kafka_error, "writing a transaction")
+            return self._aborted_by(kafka_error)
         kind = RecordRefused if isinstance(error, BufferError) else TransactionAborted
         return kind(
             f"a record could not be produced ({type(error).__name__}: {error}), so its whole transaction was aborted"
@@ -193,8 +193,11 @@ class PartitionWriter:
             return Fenced(
                 f"{doing}: another worker owns the partition now ({error.name()}); this one stops writing to it"
             )
-        translated = translate(error, doing, self._bootstrap)
-        if not doing.startswith("writing") or error.code() in FORBIDDEN:
+        return translate(error, doing, self._bootstrap)
+
+    def _aborted_by(self, error: KafkaError) -> LogError:
+        translated = self._translate(error, "writing a transaction")
+        if isinstance(translated, Fenced) or error.code() in FORBIDDEN:
             return translated
         kind = RecordRefused if error.code() in _TOO_LARGE else TransactionAborted
         return kind(f"{translated}; memory returns to the last committed state")
