@@ -11,8 +11,9 @@ from eventsource.commands.worker import CommandWorker
 from eventsource.consuming.database import connect
 from eventsource.consuming.definition import ConsumerContext, Runner
 from eventsource.errors import SettingsError
+from eventsource.log.steps import StepListener, ignore_step
 from eventsource.log.topics import check_topics
-from eventsource.schemas import KafkaSchemaStore, SchemaStore
+from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import Settings
 from eventsource.supervisor import RunnerFactory, RunnerStatus, Supervisor
 
@@ -25,10 +26,18 @@ class Worker:
     """Runs an app's commands and consumers until it is stopped.
 
     `only` chooses: `commands`, `projections`, `sagas`, `reactors`, or names of aggregates and consumers; nothing chosen means
-    all. Raises `SettingsError` when a choice fits nothing, `DefinitionError` when a consumer does not fit the app.
+    all. `on_step` listens to the steps of its partition owners. Raises `SettingsError` when a choice fits nothing, `DefinitionError` when a consumer does not fit the app.
     """
 
-    def __init__(self, app: App, settings: Settings, *, only: Iterable[str] = (), clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        settings: Settings,
+        *,
+        only: Iterable[str] = (),
+        clock: Clock | None = None,
+        on_step: StepListener = ignore_step,
+    ) -> None:
         self._app = app
         self._settings = settings
         chosen = choose(app, only)
@@ -39,7 +48,7 @@ class Worker:
         clock = clock if clock is not None else SystemClock()
         self._schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, settings.kafka.client_config())
         self._supervisor = Supervisor(
-            _factories(app, settings, self._schemas, clock, chosen),
+            _factories(app, ConsumerContext(app, settings, self._schemas, clock, on_step), chosen),
             drain_seconds=settings.worker.drain_seconds,
             clock=clock,
         )
@@ -96,10 +105,7 @@ def _choices(everything: Iterable[tuple[str, str]]) -> list[str]:
     return [*found, *dict.fromkeys(name for _, name in everything)]
 
 
-def _factories(
-    app: App, settings: Settings, schemas: SchemaStore, clock: Clock, chosen: Iterable[tuple[str, str]]
-) -> Mapping[str, RunnerFactory]:
-    context = ConsumerContext(app=app, settings=settings, schemas=schemas, clock=clock)
+def _factories(app: App, context: ConsumerContext, chosen: Iterable[tuple[str, str]]) -> Mapping[str, RunnerFactory]:
 
     def commands_of(name: str) -> Callable[[], Runner]:
         return lambda: CommandWorker(app.aggregates[name], context)

@@ -27,6 +27,7 @@ from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Outgoing, Record
+from eventsource.log.steps import Step, StepListener
 from eventsource.log.transactions import PartitionWriter, is_checked_metadata
 from eventsource.names import Names
 from eventsource.schemas import SchemaStore
@@ -54,6 +55,7 @@ class OwnerParts:
     membership: Membership
     replies: ReplySender
     commands_topic_id: bytes
+    on_step: StepListener
 
     @property
     def names(self) -> Names:
@@ -147,6 +149,7 @@ class PartitionOwner:
         return False
 
     def _own(self, reader: LogReader) -> None:
+        self._step(Step.ASSIGNED)
         self._to(OwnerState.FENCING)
         self._handling.register_schemas()
         kafka = self._parts.settings.kafka
@@ -155,6 +158,7 @@ class PartitionOwner:
             self._transactional_ids,
             transaction_timeout_seconds=kafka.transaction_timeout_seconds,
             monotonic=self._parts.clock.monotonic,
+            on_step=self._step,
         )
         try:
             start = self._take_over(reader, writer)
@@ -169,12 +173,16 @@ class PartitionOwner:
     def _to(self, state: OwnerState) -> None:
         self.state = check_transition(self.state, state)
 
+    def _step(self, step: Step) -> None:
+        self._parts.on_step(step, self.partition)
+
     # --- taking over ---------------------------------------------------------------------------------------------
 
     def _take_over(self, reader: LogReader, writer: PartitionWriter) -> int | None:
         """The offset of the first command to handle, or None when the partition was given up meanwhile."""
         began = self._parts.clock.monotonic()
         writer.fence()
+        self._step(Step.FENCED)
         if self._stop.is_set():
             return None
         self._to(OwnerState.LOCATING)
@@ -185,9 +193,11 @@ class PartitionOwner:
         )[self._commands]
         ends = admin.end_offsets([self._events, self._outcomes])
         firsts = admin.first_offsets([self._events, self._outcomes, self._commands])
+        self._step(Step.LOCATED)
         self._to(OwnerState.REPLAYING)
         if not self._replay_to(reader, firsts, ends):
             return None
+        self._step(Step.REPLAYED)
         self._replay.check_committed(committed, admin.end_offsets([self._commands])[self._commands])
         self._log.info(
             "partition_taken_over",
@@ -263,6 +273,7 @@ class PartitionOwner:
         if doubt is not None:
             raise TransactionAborted(f"the producers are replaced before they are used again: {doubt}")
         if batch:
+            self._step(Step.READ)
             self._transact(batch, writer, owned.metadata)
 
     def _transact(self, batch: list[Record], writer: PartitionWriter, metadata: bytes | None) -> None:
@@ -278,10 +289,12 @@ class PartitionOwner:
         self._handling.commit(offsets)
         self._commits += 1
         self._note_written(handled.records, offsets)
+        self._step(Step.APPLIED)
         self._batch_limit = min(self._largest_batch, self._batch_limit * 2)
         self._parts.replies.send(
             [(reply.reply_partition, reply.client_id, self._handling.reply(reply)) for reply in handled.replies]
         )
+        self._step(Step.REPLIED)
 
     def _note_written(self, records: Sequence[Outgoing], offsets: list[int]) -> None:
         for record, offset in zip(records, offsets, strict=True):

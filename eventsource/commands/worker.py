@@ -70,6 +70,7 @@ class CommandWorker:
             membership=membership,
             replies=replies,
             commands_topic_id=topic_id,
+            on_step=self._context.on_step,
         )
         self._membership = membership
         membership.start()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from eventsource.clock import Clock
 from eventsource.log.recorded import Recorded
+from eventsource.log.steps import StepListener, ignore_step
 from eventsource.log.token import Token
 from eventsource.schemas import SchemaStore
 from eventsource.settings import Settings
@@ -28,6 +29,8 @@ class ConsumerContext:
     settings: Settings
     schemas: SchemaStore
     clock: Clock
+    on_step: StepListener = ignore_step
+    """What listens to the steps of partition owners."""
 
 
 class Runner(Protocol):

@@ -18,6 +18,7 @@ from eventsource.errors import Fenced, LogError, RecordRefused, TransactionAbort
 from eventsource.log.admin import FORBIDDEN, TopicAndPartition, translate
 from eventsource.log.client_config import producer_config
 from eventsource.log.record import Outgoing
+from eventsource.log.steps import Step
 from eventsource.log.suspicion import STATISTICS_INTERVAL_MS, Suspicion
 
 _log = structlog.get_logger("eventsource.transactions")
@@ -80,9 +81,11 @@ class PartitionWriter:
         *,
         transaction_timeout_seconds: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
+        on_step: Callable[[Step], None] = lambda _step: None,
     ) -> None:
         self._bootstrap = str(client_config.get("bootstrap.servers", ""))
         self._monotonic = monotonic
+        self._step = on_step
         self._timeout = transaction_timeout_seconds
         self._suspicions = [Suspicion() for _ in transactional_ids]
         timeout_ms = int(transaction_timeout_seconds * 1_000)
@@ -135,6 +138,7 @@ class PartitionWriter:
         deliveries = _Deliveries(len(records))
         try:
             producer.begin_transaction()
+            self._step(Step.BEGUN)
             for index, record in enumerate(records):
                 producer.produce(
                     record.topic,
@@ -144,13 +148,16 @@ class PartitionWriter:
                     on_delivery=deliveries.listener(index),
                     headers=record.headers,  # type: ignore[arg-type]  # a sequence of pairs is what librdkafka takes
                 )
+            self._step(Step.PRODUCED)
             left = producer.flush(self._timeout)
             deliveries.check(left)
+            self._step(Step.FLUSHED)
             # Last: if a late EndTxn tears the transaction here, the offset stays behind and replay heals; first, events are lost.
             (topic, partition), next_offset = offset
             producer.send_offsets_to_transaction(
                 [TopicPartition(topic, partition, next_offset)], metadata, self._timeout
             )
+            self._step(Step.OFFSETS_SENT)
             started = self._monotonic()
             producer.commit_transaction(_UNLIMITED)
             suspicion.end_took(self._monotonic() - started)
@@ -160,6 +167,7 @@ class PartitionWriter:
         except Exception as error:  # whatever it was (librdkafka's binding raises SystemError on a fenced producer): nothing is committed
             raise self._abort(producer, error) from error
         self._turn = 1 - self._turn
+        self._step(Step.COMMITTED)
         return deliveries.offsets
 
     def close(self) -> None:
