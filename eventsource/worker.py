@@ -26,7 +26,8 @@ class Worker:
     """Runs an app's commands and consumers until it is stopped.
 
     `only` chooses: `commands`, `projections`, `sagas`, `reactors`, or names of aggregates and consumers; nothing chosen means
-    all. `on_step` listens to the steps of its partition owners. Raises `SettingsError` when a choice fits nothing, `DefinitionError` when a consumer does not fit the app.
+    all. `on_step` listens to the steps of its partition owners. Raises `SettingsError` when a choice fits nothing,
+    `DefinitionError` when a consumer does not fit the app.
     """
 
     def __init__(
