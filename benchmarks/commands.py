@@ -1,0 +1,142 @@
+"""Throughput of the command side on a backlog: `python -m benchmarks.commands [--json] [--commands N] [--pairs N]`.
+
+One worker process against one stream thread of Kafka Streams, in turns on the same backlog, each time with a consumer group of its
+own; then a backlog to one hot aggregate. Both are watched from outside in the same way. The last line of stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from dataclasses import dataclass, field
+
+from benchmarks.account import PARTITIONS, RUN_MARK, Account, bench
+from benchmarks.backlog import write_backlog
+from benchmarks.handled import HandledCommands
+from benchmarks.kafka_streams import KafkaStreams, NotMeasured
+from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.rates import handled_per_second, median_of_ratios
+from benchmarks.servers import Servers, servers
+from benchmarks.worker import worker
+
+_BACKLOG = "backlog"
+_HOT = "hot"
+
+
+@dataclass(slots=True)
+class Runs:
+    """Commands per second of each run, in pairs: the same index is the same pair."""
+
+    ours: list[float] = field(default_factory=list)
+    kafka_streams: list[float] = field(default_factory=list)
+    hot: list[float] = field(default_factory=list)
+
+    def figures(self) -> Figures:
+        """The medians: of rates, and of each pair's ratio."""
+        streams = self.kafka_streams
+        return {
+            "pairs": len(self.ours),
+            "commands_per_second": statistics.median(self.ours),
+            "kafka_streams_per_second": statistics.median(streams) if streams else None,
+            "ratio": median_of_ratios(list(zip(self.ours, streams, strict=True))) if streams else None,
+            "hot_commands_per_second": statistics.median(self.hot),
+            "hot_share": median_of_ratios(list(zip(self.hot, self.ours, strict=True))),
+        }
+
+
+class Throughput:
+    """The backlogs, and single runs on them."""
+
+    def __init__(self, servers: Servers, streams: KafkaStreams | None) -> None:
+        self._servers = servers
+        self._streams = streams
+        self._sizes: dict[str, int] = {}
+        self._runs = 0
+
+    def prepare(self, namespace: str, commands: int, aggregates: int) -> None:
+        """Writes a backlog."""
+        self._servers.make_topics(namespace)
+        seconds = write_backlog(self._servers.environment(namespace), commands, aggregates)
+        self._sizes[namespace] = commands
+        tell(f"wrote {commands:,} commands to {aggregates:,} aggregates, {commands / seconds:,.0f}/s")
+
+    def ours(self, namespace: str) -> float:
+        """Commands per second of one worker that begins at the beginning of a backlog."""
+        run = self._new_run(namespace)
+        self._servers.make_topics(run)
+        group = bench.names(run).owners(Account.__definition__.name)
+        with (
+            tempfile.TemporaryDirectory(prefix="worker-") as state,
+            worker(self._servers.environment(run), state_dir=state) as child,
+        ):
+            samples = self._handled(namespace, group).watch(self._sizes[namespace], child.check)
+        return self._told("worker", namespace, handled_per_second(samples))
+
+    def kafka_streams(self, namespace: str) -> float | None:
+        """The same of Kafka Streams."""
+        if self._streams is None:
+            return None
+        with self._streams.running(self._servers, self._new_run(namespace)) as (child, group):
+            samples = self._handled(namespace, group).watch(self._sizes[namespace], child.check)
+        return self._told("Kafka Streams", namespace, handled_per_second(samples))
+
+    def _new_run(self, namespace: str) -> str:
+        self._runs += 1
+        return f"{namespace}{RUN_MARK}{self._runs}"
+
+    def _handled(self, namespace: str, group: str) -> HandledCommands:
+        topic = bench.names(namespace).commands(Account.__definition__.name)
+        return HandledCommands(self._servers.bootstrap_servers, topic, PARTITIONS, group)
+
+    def _told(self, who: str, namespace: str, rate: float) -> float:
+        tell(f"{who}, {namespace}: {rate:,.0f} commands/s")
+        return rate
+
+
+def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) -> Figures:
+    """Runs everything on servers of its own. A peer that this machine cannot run has no figure."""
+    runs = Runs()
+    try:
+        streams: KafkaStreams | None = KafkaStreams.build()
+        note = None
+    except NotMeasured as reason:
+        streams, note = None, f"not measured: {reason}"
+        tell(f"Kafka Streams {note}")
+    with servers() as found:
+        throughput = Throughput(found, streams)
+        throughput.prepare(_BACKLOG, commands, aggregates)
+        throughput.prepare(_HOT, hot_commands, 1)
+        for pair in range(pairs):
+            # Each is first in every other pair, so that neither always meets the broker warmer.
+            peer_rate = throughput.kafka_streams(_BACKLOG) if pair % 2 else None
+            runs.ours.append(throughput.ours(_BACKLOG))
+            if not pair % 2:
+                peer_rate = throughput.kafka_streams(_BACKLOG)
+            if peer_rate is not None:
+                runs.kafka_streams.append(peer_rate)
+            runs.hot.append(throughput.ours(_HOT))
+    figures = runs.figures()
+    return figures if note is None else {**figures, "kafka_streams": note}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures commands per second on a backlog, beside Kafka Streams.")
+    parser.add_argument("--commands", type=int, default=500_000, help="in the backlog (default: 500,000)")
+    parser.add_argument("--hot-commands", type=int, default=100_000, help="to one aggregate (default: 100,000)")
+    parser.add_argument("--aggregates", type=int, default=10_000, help="in the backlog (default: 10,000)")
+    parser.add_argument("--pairs", type=int, default=5, help="how often each is measured (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print nothing but one JSON object on stdout")
+    arguments = parser.parse_args()
+    with interruptible():
+        figures = measure(
+            commands=arguments.commands,
+            hot_commands=arguments.hot_commands,
+            aggregates=arguments.aggregates,
+            pairs=arguments.pairs,
+        )
+    finish(figures, only_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()

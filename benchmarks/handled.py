@@ -1,0 +1,64 @@
+"""How many commands a consumer group has handled, seen from outside.
+
+Whoever handles commands exactly once commits the offset of the next one in the same transaction as what they led to. Commands are
+written without transactions, so that their offsets have no gaps: the sum of committed offsets is the number of handled commands, for
+the framework and for its peers alike. Asking for it costs the broker next to nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+_LOOK_SECONDS: Final = 0.02
+_REQUEST_SECONDS: Final = 30.0
+_NOT_YET: Final = frozenset(
+    {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
+)
+
+
+class HandledCommands:
+    """Counts what one group has handled of a commands topic that was written from its beginning."""
+
+    def __init__(self, bootstrap_servers: str, topic: str, partitions: int, group: str) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        places = [TopicPartition(topic, partition) for partition in range(partitions)]
+        self._request = ConsumerGroupTopicPartitions(group, places)
+
+    def count(self) -> int:
+        """How many commands are handled and committed by now."""
+        (future,) = self._admin.list_consumer_group_offsets([self._request], request_timeout=_REQUEST_SECONDS).values()
+        try:
+            found = future.result()
+        except KafkaException as error:
+            if error.args[0].code() in _NOT_YET:
+                return 0
+            raise
+        return sum(max(0, place.offset) for place in found.topic_partitions)
+
+    def watch(
+        self, total: int, check: Callable[[], None], *, patience_seconds: float = 120.0
+    ) -> list[tuple[float, int]]:
+        """Looks until `total` are handled; returns samples of (seconds, handled). `check` raises when it is no use to wait.
+
+        Raises `TimeoutError` when nothing moves for `patience_seconds`.
+        """
+        samples: list[tuple[float, int]] = []
+        moved = time.monotonic()
+        while True:
+            handled, now = self.count(), time.monotonic()
+            if not samples or handled != samples[-1][1]:
+                moved = now
+            samples.append((now, handled))
+            if handled >= total:
+                return samples
+            check()
+            if now - moved > patience_seconds:
+                raise TimeoutError(
+                    f"{handled:,} of {total:,} commands were handled, and then none for {patience_seconds:g} s"
+                )
+            time.sleep(_LOOK_SECONDS)
