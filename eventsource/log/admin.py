@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import (
@@ -20,6 +21,14 @@ from eventsource.errors import BrokerUnavailable, LogError, TopicMissing
 from eventsource.log.client_config import base_config
 
 TopicAndPartition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic as the brokers describe it. `replicas` has the number of replicas of each partition, in their order."""
+
+    topic_id: bytes
+    replicas: tuple[int, ...]
 
 
 UNREACHABLE: Final = frozenset(
@@ -102,11 +111,19 @@ class LogAdmin:
 
     def broker_count(self) -> int:
         """How many brokers the cluster has. Raises `BrokerUnavailable`."""
-        return len(self._metadata().brokers)
+        return len(self.broker_ids())
+
+    def broker_ids(self) -> list[int]:
+        """The ids of the cluster's brokers that are there now. Raises `BrokerUnavailable`."""
+        return sorted(self._metadata().brokers)
 
     def topic_names(self) -> set[str]:
         """All topics that the principal may see."""
         return set(self._metadata().topics)
+
+    def partitions(self) -> list[TopicAndPartition]:
+        """Every partition of every topic that the principal may see."""
+        return [(name, number) for name, topic in self._metadata().topics.items() for number in topic.partitions]
 
     def _metadata(self) -> Any:
         deadline = time.monotonic() + self._timeout
@@ -127,6 +144,16 @@ class LogAdmin:
     def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
         """The number of partitions of each topic that exists."""
         return {name: len(description.partitions) for name, description in self._describe(topics).items()}
+
+    def descriptions(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
+        """Topic id and replicas of each topic that exists."""
+        return {
+            name: TopicDescription(
+                _uuid_bytes(found.topic_id),
+                tuple(len(each.replicas) for each in sorted(found.partitions, key=lambda each: int(each.id))),
+            )
+            for name, found in self._describe(topics).items()
+        }
 
     def _describe(self, topics: Iterable[str]) -> dict[str, Any]:
         names = list(topics)
@@ -156,6 +183,13 @@ class LogAdmin:
             }
             for resource, future in answers.items()
         }
+
+    def broker_config(self, broker_id: int) -> dict[str, str]:
+        """The effective configuration of one broker, asked of that broker."""
+        resource = ConfigResource(ResourceType.BROKER, str(broker_id))
+        answers = self._client.describe_configs([resource], request_timeout=self._timeout)
+        entries = self._result(answers[resource], f"asking broker {broker_id} for its configuration")
+        return {name: entry.value for name, entry in entries.items()}
 
     def create_topics(self, topics: Sequence[NewTopic]) -> None:
         """Makes topics, if they are not there, and waits until the brokers describe every one of them."""
@@ -197,6 +231,17 @@ class LogAdmin:
         """
         isolation = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(partitions, _LATEST, isolation)
+
+    def offsets_since(
+        self, partitions: Iterable[TopicAndPartition], time_ms: int
+    ) -> dict[TopicAndPartition, int | None]:
+        """The offset of the first record of each partition whose time is not before `time_ms` (since 1970); None: there is none.
+
+        Records of open transactions count.
+        """
+        spec = OffsetSpec.for_timestamp(time_ms)  # type: ignore[no-untyped-call]
+        found = self._offsets(partitions, spec, IsolationLevel.READ_UNCOMMITTED)
+        return {where: offset if offset >= 0 else None for where, offset in found.items()}
 
     def _offsets(
         self, partitions: Iterable[TopicAndPartition], spec: OffsetSpec, isolation: IsolationLevel

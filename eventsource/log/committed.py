@@ -17,14 +17,20 @@ def committed_offsets(
     partitions: Iterable[TopicAndPartition],
     *,
     timeout_seconds: float,
+    stable: bool = True,
 ) -> dict[TopicAndPartition, int | None]:
     """The group's committed offsets, stable: not while a transaction that moves them is open. None where there is none.
+
+    With `stable=False` they are those from before the transactions that are open now; nobody may begin to handle there.
 
     Raises `BrokerUnavailable` (retriable) when there is no answer in time, or a transaction stays open for longer.
     """
     # A consumer that reads committed records asks for stable offsets (KIP-447). The admin client could ask too, but librdkafka
     # 2.16 ends the process when such a request times out while the coordinator is being looked up.
-    consumer = Consumer(consumer_config(client_config, group))
+    config = consumer_config(client_config, group)
+    if not stable:
+        config["isolation.level"] = "read_uncommitted"
+    consumer = Consumer(config)
     try:
         found = consumer.committed([TopicPartition(topic, number) for topic, number in partitions], timeout_seconds)
     except KafkaException as error:
