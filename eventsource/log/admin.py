@@ -239,7 +239,7 @@ class LogAdmin:
 
         Records of open transactions count.
         """
-        spec = OffsetSpec.for_timestamp(time_ms)  # type: ignore[no-untyped-call]
+        spec = OffsetSpec.for_timestamp(time_ms)
         found = self._offsets(partitions, spec, IsolationLevel.READ_UNCOMMITTED)
         return {where: offset if offset >= 0 else None for where, offset in found.items()}
 

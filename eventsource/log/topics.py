@@ -8,9 +8,9 @@ makes old positions mean other records.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import NewTopic
@@ -20,6 +20,7 @@ from eventsource.errors import BrokerUnavailable, TopicMismatch, TopicMissing
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import producer_config
 from eventsource.log.reader import LogReader
+from eventsource.log.record import Record
 from eventsource.settings import Settings
 
 REPLY_PARTITIONS: Final = 8
@@ -79,11 +80,31 @@ def topic_specs(app: App, settings: Settings) -> list[TopicSpec]:
 
 
 def plan(app: App, settings: Settings) -> list[TopicChange]:
-    """What `apply` would do. Raises `BrokerUnavailable`."""
+    """What `apply` would do. Raises `BrokerUnavailable`, and `TopicMismatch` when the meta topic holds what is not the framework's."""
     specs = topic_specs(app, settings)
     admin = _admin(settings)
-    state = _TopicState.read(app, settings, admin, specs)
-    return [state.change(spec) for spec in specs]
+    states = read_topic_states(admin, [spec.name for spec in specs])
+    recorded = read_topic_records(app, settings, admin)
+    return [
+        _change(spec, states.get(spec.name), recorded.get(spec.name), settings.kafka.bootstrap_servers)
+        for spec in specs
+    ]
+
+
+def _change(
+    spec: TopicSpec, state: TopicState | None, recorded: TopicRecord | None, bootstrap_servers: str
+) -> TopicChange:
+    problems = topic_problems(spec, state, recorded, bootstrap_servers)
+    action: Action
+    if problems:
+        action, detail = "conflict", f"{problems[0].problem}: {problems[0].mend}"
+    elif state is None:
+        action, detail = "create", f"{spec.partitions} partitions"
+    elif recorded is None:
+        action, detail = "record", "exists as demanded, to be recorded"
+    else:
+        action, detail = "none", "as recorded"
+    return TopicChange(spec.name, action, detail, spec.partitions, spec.config)
 
 
 def apply(app: App, settings: Settings) -> list[TopicChange]:
@@ -137,72 +158,117 @@ def _admin(settings: Settings) -> LogAdmin:
 
 
 @dataclass(frozen=True, slots=True)
-class _TopicState:
-    """What is there: partition counts, topic ids, configurations, and what was recorded of them."""
+class TopicState:
+    """What a topic is. `replicas` are those of its partition that has the fewest."""
 
-    partitions: Mapping[str, int]
-    topic_ids: Mapping[str, bytes]
-    configs: Mapping[str, Mapping[str, str]]
-    recorded: Mapping[str, Mapping[str, Any]]
+    topic_id: bytes
+    partitions: int
+    replicas: int
+    config: Mapping[str, str]
 
-    @classmethod
-    def read(cls, app: App, settings: Settings, admin: LogAdmin, specs: list[TopicSpec]) -> _TopicState:
-        there = admin.topic_names() & {spec.name for spec in specs}
-        meta = app.names(settings.namespace).meta
-        return cls(
-            partitions=admin.partition_counts(there),
-            topic_ids=admin.topic_ids(there),
-            configs=admin.topic_configs(there),
-            recorded=_read_recorded(meta, settings, admin) if meta in there else {},
+
+@dataclass(frozen=True, slots=True)
+class TopicRecord:
+    """What was recorded of a topic when it was made. `topic_id` is in hexadecimal."""
+
+    topic_id: str
+    partitions: int
+
+
+TopicProblemKind = Literal["gone", "partitions", "recreated", "setting"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicProblem:
+    """Why a topic is not as demanded: what is wrong, and the mend. `setting` names the one that differs."""
+
+    kind: TopicProblemKind
+    problem: str
+    mend: str
+    setting: str = ""
+
+
+def topic_problems(
+    spec: TopicSpec, state: TopicState | None, recorded: TopicRecord | None, bootstrap_servers: str
+) -> list[TopicProblem]:
+    """All that is wrong with a topic, the worst first. `state` is None where there is none, `recorded` where nothing was."""
+    if state is None:
+        return [] if recorded is None else [_GONE]
+    problems = []
+    if state.partitions != spec.partitions:
+        problems.append(
+            TopicProblem(
+                "partitions",
+                f"has {state.partitions} partitions, the app wants {spec.partitions}",
+                "the count can never change, since it decides which partition an aggregate belongs to: give the app "
+                f"partitions={state.partitions if recorded is None else recorded.partitions}, or use another namespace",
+            )
         )
-
-    def change(self, spec: TopicSpec) -> TopicChange:
-        problem = self._problem(spec)
-        if problem is not None:
-            return self._as(spec, "conflict", problem)
-        if spec.name not in self.partitions:
-            return self._as(spec, "create", f"{spec.partitions} partitions")
-        if spec.name not in self.recorded:
-            return self._as(spec, "record", "exists as demanded, to be recorded")
-        return self._as(spec, "none", "as recorded")
-
-    def _as(self, spec: TopicSpec, action: Action, detail: str) -> TopicChange:
-        return TopicChange(spec.name, action, detail, spec.partitions, spec.config)
-
-    def _problem(self, spec: TopicSpec) -> str | None:
-        recorded = self.recorded.get(spec.name)
-        if spec.name not in self.partitions:
-            if recorded is None:
-                return None
-            return (
-                "was made before and is gone, with all it held: restore it from a backup; only if its loss is accepted, "
-                "delete the app's other topics too and begin again"
+    if recorded is not None and recorded.partitions != state.partitions:
+        problems.append(
+            TopicProblem(
+                "partitions",
+                f"has {state.partitions} partitions, {recorded.partitions} were recorded when it was made",
+                "no partition can be taken away again and aggregates stay in those they had, so nobody may write here: begin in another "
+                "namespace, and copy into it what is to be kept",
             )
-        found = self.partitions[spec.name]
-        if found != spec.partitions:
-            return (
-                f"has {found} partitions, the app wants {spec.partitions}: the count can never change, since it decides which "
-                f"partition an aggregate belongs to: give the app partitions={found}, or use another namespace"
-            )
-        if recorded is not None and recorded["topic_id"] != self.topic_ids[spec.name].hex():
-            return (
-                "was deleted and made anew since it was recorded, so old positions mean other records: restore it, or begin again "
-                "with all the app's topics and read models deleted"
-            )
-        config = self.configs.get(spec.name, {})
-        for setting, wanted in spec.demanded.items():
-            if config.get(setting) != wanted:
-                return (
-                    f"has {setting}={config.get(setting)}, {wanted} is demanded: mend it with `kafka-configs --alter --topic {spec.name} "
-                    f"--add-config {setting}={wanted}`"
-                )
-        return None
+        )
+    if recorded is not None and recorded.topic_id != state.topic_id.hex():
+        problems.append(_RECREATED)
+    problems += [
+        TopicProblem(
+            "setting",
+            f"has {setting}={state.config.get(setting)}, {wanted} is demanded",
+            f"mend it with `{alter_topic_command(bootstrap_servers, spec.name, setting, wanted)}`",
+            setting,
+        )
+        for setting, wanted in spec.demanded.items()
+        if state.config.get(setting) != wanted
+    ]
+    return problems
 
 
-def _read_recorded(meta: str, settings: Settings, admin: LogAdmin) -> dict[str, Mapping[str, Any]]:
+_GONE: Final = TopicProblem(
+    "gone",
+    "was made before and is gone, with all it held",
+    "restore it from a backup; only if its loss is accepted, delete the app's other topics too and begin again",
+)
+_RECREATED: Final = TopicProblem(
+    "recreated",
+    "was deleted and made anew since it was recorded, so old positions mean other records",
+    "restore it, or begin again with all the app's topics and read models deleted",
+)
+
+
+def alter_topic_command(bootstrap_servers: str, topic: str, setting: str, value: str) -> str:
+    """The command that sets one setting of a topic."""
+    return (
+        f"kafka-configs --bootstrap-server {bootstrap_servers} --alter --entity-type topics --entity-name {topic} "
+        f"--add-config {setting}={value}"
+    )
+
+
+def read_topic_states(admin: LogAdmin, names: Iterable[str]) -> dict[str, TopicState]:
+    """What those of the named topics are that exist. Raises `LogError`s, `BrokerUnavailable` above all."""
+    descriptions = admin.descriptions(names)
+    configs = admin.topic_configs(descriptions)
+    return {
+        name: TopicState(found.topic_id, len(found.replicas), min(found.replicas, default=0), configs.get(name, {}))
+        for name, found in descriptions.items()
+    }
+
+
+def read_topic_records(app: App, settings: Settings, admin: LogAdmin) -> dict[str, TopicRecord]:
+    """What was recorded of the app's topics, from its meta topic; nothing where that is not there.
+
+    Raises `BrokerUnavailable`, and `TopicMismatch` for a record that is not the framework's.
+    """
+    meta = app.names(settings.namespace).meta
+    recorded: dict[str, TopicRecord] = {}
+    if meta not in admin.topic_names():
+        return recorded
     key = (meta, 0)
     end = admin.end_offsets([key])[key]
-    recorded: dict[str, Mapping[str, Any]] = {}
     start = admin.first_offsets([key])[key]
     if start >= end:
         return recorded
@@ -216,8 +282,19 @@ def _read_recorded(meta: str, settings: Settings, admin: LogAdmin) -> dict[str, 
                 )
             for record in records:
                 if record.value is not None:
-                    recorded[record.key.decode()] = json.loads(record.value)
+                    recorded[record.key.decode(errors="replace")] = _topic_record(record)
     return recorded
+
+
+def _topic_record(record: Record) -> TopicRecord:
+    try:
+        fields = json.loads(record.value or b"")
+        return TopicRecord(str(fields["topic_id"]), int(fields["partitions"]))
+    except (ValueError, KeyError, TypeError):
+        raise TopicMismatch(
+            f"{record.topic}[{record.partition}]@{record.offset} is no record of a topic: find out who writes there; only "
+            "`eventsource topics apply` may"
+        ) from None
 
 
 def _record(app: App, settings: Settings, admin: LogAdmin, topics: list[str]) -> None:
