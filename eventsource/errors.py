@@ -187,6 +187,10 @@ class TopicMismatch(LogError):
     """Raised when a topic is not what the app recorded or demands (partition count, topic id, retention, …)."""
 
 
+class ClusterMismatch(LogError):
+    """Raised when the Kafka cluster is not set up as the log demands (replicas, elections, time-outs, …). The text has the mend."""
+
+
 class HeaderError(LogError):
     """Raised when a record's headers are not those of the wire reference."""
 

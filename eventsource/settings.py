@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -155,6 +155,11 @@ class Settings(BaseSettings):
         "",
         pattern=r"^([a-z][a-z0-9]*(-[a-z0-9]+)*)?$",
         description="Goes before the app's name in every topic, group, transactional id and database schema.",
+    )
+    environment: Literal["auto", "production", "development"] = Field(
+        "auto",
+        description="What the brokers are judged by: in `production` fewer than three replicas endanger data, in `development` they "
+        "are only warned of. `auto`: production where there is more than one broker.",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     postgres: PostgresSettings = Field(default_factory=PostgresSettings)

@@ -6,7 +6,7 @@
 | 1 | something unexpected failed | look at it: `--debug` shows the traceback |
 | 2 | wrong usage, input, setting or definition | correct it; trying again changes nothing |
 | 3 | a server is unavailable, or an answer did not come in time | try again later |
-| 4 | topics, database, read model or aggregate are not there, or not as demanded | mend first: the message says how |
+| 4 | cluster, topics, database, read model or aggregate are not there, or not as demanded | mend first: the message says how |
 | 5 | the log or its offsets are in danger | stop writing and inspect: nothing may be retried blindly |
 | 130 | interrupted by Ctrl-C | |
 | 141 | the reader of the output went away | |
@@ -39,6 +39,7 @@ _KINDS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.EncodeError, USAGE),
     (errors.TopicMissing, NOT_AS_DEMANDED),
     (errors.TopicMismatch, NOT_AS_DEMANDED),
+    (errors.ClusterMismatch, NOT_AS_DEMANDED),
     (errors.DatabaseRefused, NOT_AS_DEMANDED),
     (errors.ReadModelOutdated, NOT_AS_DEMANDED),
     (errors.SequenceParked, NOT_AS_DEMANDED),
