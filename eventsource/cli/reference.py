@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -69,6 +69,8 @@ def _type(field: FieldInfo) -> str:
     annotation: Any = field.annotation
     if annotation == dict[str, str]:
         return "text"
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(annotation))
     for member in get_args(annotation) or (annotation,):
         if member in _TYPES:
             return _TYPES[member] + _bounds(field)

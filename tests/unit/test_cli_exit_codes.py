@@ -25,6 +25,7 @@ from eventsource.cli.kafka_errors import explain
         (errors.NotCaughtUp("x"), 3),
         (errors.TopicMissing("x"), 4),
         (errors.TopicMismatch("x"), 4),
+        (errors.ClusterMismatch("x"), 4),
         (errors.DatabaseRefused("x"), 4),
         (errors.ReadModelOutdated("x"), 4),
         (errors.NotFound("account", "1"), 4),
