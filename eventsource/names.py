@@ -48,6 +48,10 @@ class Names:
     def outcomes(self, aggregate: str) -> str:
         return f"{self.prefix}.{aggregate}.outcomes"
 
+    def dead_letters(self, aggregate: str) -> str:
+        """Copies of the commands that an aggregate's handlers failed on."""
+        return f"{self.prefix}.{aggregate}.dead-letters"
+
     @property
     def replies(self) -> str:
         return f"{self.prefix}.replies"

@@ -75,6 +75,7 @@ def topic_specs(app: App, settings: Settings) -> list[TopicSpec]:
             TopicSpec(names.commands(name), partitions, {"cleanup.policy": "delete", **always}, {**week, **always}),
             TopicSpec(names.events(name), partitions, {**_STATE, **always}, {**_STATE, **always}),
             TopicSpec(names.outcomes(name), partitions, {**_STATE, **always}, {**_STATE, **always}),
+            TopicSpec(names.dead_letters(name), partitions, {**_STATE, **always}, {**_STATE, **always}),
         ]
     return specs
 
