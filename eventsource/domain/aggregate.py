@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import sys
@@ -14,6 +15,7 @@ from eventsource.domain.annotations import Scope, alternatives, annotations_of, 
 from eventsource.domain.definition import AggregateDefinition, define
 from eventsource.domain.handlers import Handler, mark_of, read_handler
 from eventsource.domain.message import Command
+from eventsource.domain.state_shapes import FIELD_TYPES
 from eventsource.errors import DefinitionError
 from eventsource.names import check_name
 
@@ -29,12 +31,17 @@ class Aggregate(Generic[C]):
     other. Deciding and applying may also be written out by hand, over a union and with `match`: methods called `decide`
     and `evolve` need no decorator, while what creates keeps its `@creates`. `abstract=True` instead of a name makes a
     base that others inherit fields and methods from. Mistakes are found while the class is defined: `DefinitionError`.
+
+    `state_revision` is raised by hand when code outside of the class changed in a way that makes other state from the same
+    events: what was kept of older states is thrown away then. A change in the class itself is noticed.
     """
 
     __definition__: ClassVar[AggregateDefinition[Any]]
     __own_handlers__: ClassVar[dict[str, Handler]] = {}
 
-    def __init_subclass__(cls, *, name: str | None = None, abstract: bool = False, **arguments: Any) -> None:
+    def __init_subclass__(
+        cls, *, name: str | None = None, abstract: bool = False, state_revision: int = 1, **arguments: Any
+    ) -> None:
         super().__init_subclass__(**arguments)
         scope = scope_of(cls, sys._getframe(1))
         cls.__own_handlers__ = _own_handlers(cls, scope)
@@ -43,6 +50,7 @@ class Aggregate(Generic[C]):
             dataclasses.dataclass(kw_only=True)(cls)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"aggregate {name_of(cls)} cannot become a dataclass: {error}") from error
+        setattr(cls, FIELD_TYPES, _own_field_types(cls, scope))
         if abstract:
             if name is not None:
                 raise DefinitionError(
@@ -55,7 +63,11 @@ class Aggregate(Generic[C]):
                 "log for ever, or abstract=True for a base of other aggregates"
             )
         check_name(name, f"the name of aggregate {name_of(cls)},")
-        cls.__definition__ = define(cls, name, _all_handlers(cls, scope))
+        if not isinstance(state_revision, int) or isinstance(state_revision, bool) or state_revision < 1:
+            raise DefinitionError(
+                f"aggregate {name_of(cls)} has state_revision={state_revision!r}: give a whole number from 1 upwards"
+            )
+        cls.__definition__ = define(cls, name, _all_handlers(cls, scope), state_revision)
         _check_union(cls, scope)
 
 
@@ -99,6 +111,17 @@ def _check_fields(cls: type) -> None:
                     f"{name_of(cls)}.{field} is a field and a method, and the method would become the field's default: rename "
                     "one of them"
                 )
+
+
+def _own_field_types(cls: type, scope: Scope) -> dict[str, Any]:
+    """The types of the fields that `cls` itself adds; those that cannot be told yet are left out."""
+    fields = {field.name for field in dataclasses.fields(cls)}
+    found: dict[str, Any] = {}
+    for name, annotation in annotations_of(cls).items():
+        if name in fields:
+            with contextlib.suppress(DefinitionError):
+                found[name] = resolve(annotation, scope, f"{name_of(cls)}.{name}")
+    return found
 
 
 def _check_union(cls: type[Aggregate[Any]], scope: Scope) -> None:

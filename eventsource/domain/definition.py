@@ -41,6 +41,10 @@ class AggregateDefinition(Generic[A]):
     """The commands that may meet an id that does not exist."""
     copy: Callable[[A], A]
     """A copy that can be evolved without changing the original."""
+    state_revision: int = 1
+    """Raised by hand when code outside of the class makes other state from the same events."""
+    handlers: tuple[Handler, ...] = ()
+    """Every method that handles a message, bases first."""
     _creating_deciders: Mapping[type[Message], _Decider] = field(default_factory=dict)
     _deciders: Mapping[type[Message], _Decider] = field(default_factory=dict)
     _creating_appliers: Mapping[type[Message], _Applier] = field(default_factory=dict)
@@ -142,7 +146,9 @@ class AggregateDefinition(Generic[A]):
         )
 
 
-def define(aggregate: type[A], name: str, handlers: Iterable[Handler]) -> AggregateDefinition[A]:
+def define(
+    aggregate: type[A], name: str, handlers: Iterable[Handler], state_revision: int = 1
+) -> AggregateDefinition[A]:
     """Compiles `aggregate`; raises `DefinitionError` where its handlers contradict each other or leave something out."""
     handlers = tuple(handlers)
     deciding = [handler for handler in handlers if handler.decides]
@@ -164,6 +170,8 @@ def define(aggregate: type[A], name: str, handlers: Iterable[Handler]) -> Aggreg
         events=_only(Event, by_name),
         creating_commands=frozenset(kind for kind in commands if kind in creating_deciders),
         copy=copier(aggregate),
+        state_revision=state_revision,
+        handlers=handlers,
         _creating_deciders={
             kind: (getattr(aggregate, handler.method), handler.takes_context, handler.where)
             for kind, handler in creating_deciders.items()

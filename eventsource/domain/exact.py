@@ -58,7 +58,7 @@ def model_shape(model: type[pydantic.BaseModel]) -> ModelShape:
         NoExactForm: a field's type cannot travel exactly; the text names class, field and mend.
         UnresolvedReference: an annotation names a class that is not defined yet.
     """
-    walk = _Walk()
+    walk = Walk()
     root = walk.model(model)
     walk.check_names()
     walk.check_items()
@@ -68,7 +68,7 @@ def model_shape(model: type[pydantic.BaseModel]) -> ModelShape:
 # pydantic's own markers are classes at run time, whose values are the plain type's.
 _SCALARS: Final[dict[Any, Kind]] = {
     None: Kind.NULL,
-    **{kind.python_type: kind for kind in Kind if kind is not Kind.NAIVE_DATETIME},
+    **{kind.python_type: kind for kind in Kind if kind is not Kind.NAIVE_DATETIME and not kind.state_only},
     pydantic.NaiveDatetime: Kind.NAIVE_DATETIME,
     pydantic.AwareDatetime: Kind.DATETIME,
     pydantic.PastDatetime: Kind.DATETIME,
@@ -110,27 +110,27 @@ _MENDS: Final[dict[Any, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where the walk is: the class and field to name in an error."""
 
-    model: type[pydantic.BaseModel]
+    model: type[Any]
     field: str
 
     def refuse(self, reason: str, mend: str) -> NoExactForm:
         return NoExactForm(f"{self.model.__qualname__}.{self.field}: {reason}: {mend}")
 
 
-class _Walk:
+class Walk:
     """One walk over a model and everything below it."""
 
     def __init__(self) -> None:
-        self._models: dict[type[pydantic.BaseModel], ModelShape] = {}
-        self._named: list[tuple[type, _Place]] = []
-        self._arrays: list[tuple[Shape, _Place]] = []
+        self._models: dict[type[Any], ModelShape] = {}
+        self._named: list[tuple[type, Place]] = []
+        self._arrays: list[tuple[Shape, Place]] = []
 
     # --- models ---------------------------------------------------------------------------------------------------
 
-    def model(self, model: type[pydantic.BaseModel]) -> ModelShape:
+    def model(self, model: type[Any]) -> ModelShape:
         if model in self._models:
             return self._models[model]
         fields = _complete_fields(model)
@@ -140,8 +140,8 @@ class _Walk:
         shape.fields = tuple(self._field(model, name, info) for name, info in fields.items())
         return shape
 
-    def _field(self, model: type[pydantic.BaseModel], name: str, info: FieldInfo) -> FieldShape:
-        place = _Place(model, name)
+    def _field(self, model: type[Any], name: str, info: FieldInfo) -> FieldShape:
+        place = Place(model, name)
         if not _AVRO_NAME.fullmatch(name):
             raise place.refuse(
                 "its name is not ASCII letters, digits and underscores", "rename it, with alias= for the old name"
@@ -151,7 +151,7 @@ class _Walk:
 
     # --- annotations ----------------------------------------------------------------------------------------------
 
-    def _annotation(self, annotation: Any, metadata: tuple[Any, ...], place: _Place, seen: frozenset[Any]) -> Shape:
+    def _annotation(self, annotation: Any, metadata: tuple[Any, ...], place: Place, seen: frozenset[Any]) -> Shape:
         """`metadata`: the constraints met on the way down; `seen`: the type aliases that are being unfolded."""
         if isinstance(annotation, (str, ForwardRef)) and seen:
             raise place.refuse(
@@ -185,7 +185,7 @@ class _Walk:
             shape = self._class(annotation, metadata, place)
         return shape
 
-    def _alias(self, annotation: Any, metadata: tuple[Any, ...], place: _Place, seen: frozenset[Any]) -> Shape:
+    def _alias(self, annotation: Any, metadata: tuple[Any, ...], place: Place, seen: frozenset[Any]) -> Shape:
         if annotation in seen or annotation is pydantic.JsonValue:
             raise place.refuse(
                 f"{annotation} refers to itself", _MENDS.get(annotation, "use a model, which may refer to itself")
@@ -195,7 +195,7 @@ class _Walk:
             value = origin.__value__[get_args(annotation)]
         return self._annotation(value, metadata, place, seen | {annotation})
 
-    def _class(self, cls: Any, metadata: tuple[Any, ...], place: _Place) -> Shape:
+    def _class(self, cls: Any, metadata: tuple[Any, ...], place: Place) -> Shape:
         if cls is Decimal:
             return _decimal(metadata, place)
         try:
@@ -214,7 +214,7 @@ class _Walk:
                 return self._enum(cls, place)
         raise place.refuse(f"{_spell(cls)} has no exact Avro form", _mend(cls))
 
-    def _enum(self, enum: type[Enum], place: _Place) -> EnumShape:
+    def _enum(self, enum: type[Enum], place: Place) -> EnumShape:
         if issubclass(enum, Flag):
             raise place.refuse(f"{enum.__name__} is a Flag, whose combinations have no name", "use set[...] of an Enum")
         if not len(enum):
@@ -224,14 +224,14 @@ class _Walk:
                 raise place.refuse(
                     f"{enum.__name__}.{name} is not named in ASCII letters, digits and underscores", "rename the member"
                 )
-        if place.model.model_config.get("use_enum_values"):
+        if issubclass(place.model, pydantic.BaseModel) and place.model.model_config.get("use_enum_values"):
             raise place.refuse(
                 "use_enum_values turns the member into its value", "drop use_enum_values from model_config"
             )
         self._named.append((enum, place))
         return EnumShape(enum)
 
-    def _literal(self, value: object, place: _Place) -> Shape:
+    def _literal(self, value: object, place: Place) -> Shape:
         if isinstance(value, Enum):
             return self._enum(type(value), place)
         kind = _SCALARS.get(type(value))
@@ -241,7 +241,7 @@ class _Walk:
             )
         return Scalar(kind)
 
-    def _container(self, annotation: Any, origin: Any, place: _Place, seen: frozenset[Any]) -> Shape:
+    def _container(self, annotation: Any, origin: Any, place: Place, seen: frozenset[Any]) -> Shape:
         arguments = get_args(annotation)
 
         def inner(index: int) -> Shape:
@@ -266,11 +266,11 @@ class _Walk:
             return shape
         raise place.refuse(f"{_spell(annotation)} has no exact Avro form", _mend(origin))
 
-    def _array(self, item: Shape, container: Any, place: _Place) -> ArrayShape:
+    def _array(self, item: Shape, container: Any, place: Place) -> ArrayShape:
         self._arrays.append((item, place))
         return ArrayShape(item, container)
 
-    def _union(self, members: list[Shape], place: _Place) -> Shape:
+    def _union(self, members: list[Shape], place: Place) -> Shape:
         flat: list[Shape] = []
         for member in members:
             for shape in member.members if isinstance(member, UnionShape) else (member,):
@@ -331,7 +331,7 @@ def _check_config(model: type[pydantic.BaseModel]) -> None:
         )
 
 
-def _decimal(metadata: tuple[Any, ...], place: _Place) -> DecimalShape:
+def _decimal(metadata: tuple[Any, ...], place: Place) -> DecimalShape:
     digits, places = _constraint(metadata, "max_digits"), _constraint(metadata, "decimal_places")
     if digits is None or places is None:
         raise place.refuse("a Decimal without max_digits and decimal_places has no exact Avro form", _DECIMAL_MEND)
@@ -347,7 +347,7 @@ def _constraint(metadata: tuple[Any, ...], name: str) -> int | None:
     return found
 
 
-def _check_hashable(shape: Shape, annotation: Any, place: _Place) -> None:
+def _check_hashable(shape: Shape, annotation: Any, place: Place) -> None:
     """Models as members or keys would need their hash before their fields are known to be hashable."""
     match shape:
         case Scalar() | DecimalShape() | EnumShape():

@@ -1,4 +1,4 @@
-"""The tree that `eventsource.domain.exact` finds in a message's annotations: what each field may hold, and nothing of how.
+"""The tree that is found in the annotations of a message or a state: what each field may hold, and nothing of how.
 
 Every shape says by which `branch` of an Avro union and by which `python_type` its values are told from another's, and
 by which `label` it is called in an error.
@@ -36,11 +36,15 @@ class Kind(Enum):
     NAIVE_DATETIME = ("NaiveDatetime", datetime, "integer")
     DURATION = ("timedelta", timedelta, "integer")
     UUID = ("UUID", UUID, "string")
+    DECIMAL_TEXT = ("Decimal", Decimal, "string", True)
+    ZONED_DATETIME = ("datetime", datetime, "string", True)
 
-    def __init__(self, label: str, python_type: type, branch: str) -> None:
+    def __init__(self, label: str, python_type: type, branch: str, state_only: bool = False) -> None:
         self.label = label
         self.python_type = python_type
         self.branch = branch
+        self.state_only = state_only
+        """Whether only an aggregate's state has it: how a number was written and the name of a zone are kept there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +175,23 @@ class FieldShape:
 
 @dataclass(eq=False, slots=True)
 class ModelShape:
-    """A pydantic model. One per class and tree, compared by identity: recursive models refer back to it.
+    """A pydantic model or, in an aggregate's state, a dataclass. One per class and tree, compared by identity: recursive
+    models refer back to it.
 
     `aliases`: names that the class had before.
     """
 
-    model: type[pydantic.BaseModel]
+    model: type[Any]
     aliases: tuple[str, ...]
     fields: tuple[FieldShape, ...] = ()
 
     @property
     def name(self) -> str:
         return avro_name(self.model)
+
+    @property
+    def is_dataclass(self) -> bool:
+        return not issubclass(self.model, pydantic.BaseModel)
 
     @property
     def branch(self) -> str:

@@ -1,10 +1,12 @@
-"""Messages as Avro: exact forms, fingerprints, schema stores."""
+"""Messages and states as Avro: exact forms, fingerprints, schema stores."""
 
+from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.codec import MessageCodec
 from eventsource.schemas.kafka_store import KafkaSchemaStore
 from eventsource.schemas.limits import Limits
-from eventsource.schemas.message_schema import AvroSchema, message_schema
+from eventsource.schemas.message_schema import message_schema
 from eventsource.schemas.schema_text import SchemaText
+from eventsource.schemas.state_codec import StateCodec
 from eventsource.schemas.store import MemorySchemaStore, SchemaStore
 
 __all__ = [
@@ -15,5 +17,6 @@ __all__ = [
     "MessageCodec",
     "SchemaStore",
     "SchemaText",
+    "StateCodec",
     "message_schema",
 ]

@@ -26,6 +26,8 @@ from eventsource.errors import DefinitionError, NoExactForm
 ISO_DATETIME: Final = "iso-datetime"
 ISO_TIME: Final = "iso-time"
 DURATION_MICROS: Final = "duration-micros"
+DECIMAL_TEXT: Final = "decimal-text"
+ZONED_DATETIME: Final = "zoned-datetime"
 
 SCALARS: Final[dict[Kind, Any]] = {
     Kind.NULL: "null",
@@ -40,6 +42,8 @@ SCALARS: Final[dict[Kind, Any]] = {
     Kind.NAIVE_DATETIME: {"type": "long", "logicalType": "local-timestamp-micros"},
     Kind.DURATION: {"type": "long", "logicalType": DURATION_MICROS},
     Kind.UUID: {"type": "string", "logicalType": "uuid"},
+    Kind.DECIMAL_TEXT: {"type": "string", "logicalType": DECIMAL_TEXT},
+    Kind.ZONED_DATETIME: {"type": "string", "logicalType": ZONED_DATETIME},
 }
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
-from decimal import Context, Decimal, Inexact, InvalidOperation, Rounded
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation, Rounded
 from typing import Any, Final, NoReturn
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from eventsource.errors import DecodeError, EncodeError
 
@@ -18,6 +19,8 @@ _UNIX_DAY: Final = date(1970, 1, 1).toordinal()
 _UNIX_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # local-timestamp-micros is naive by definition
 _DAY_SECONDS: Final = 86_400
 
+# A context of its own: under the caller's, a bad text may silently be NaN.
+_create_decimal = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation]).create_decimal
 _isoformat = datetime.isoformat
 _time_isoformat = time.isoformat
 _parse_datetime = datetime.fromisoformat
@@ -78,10 +81,14 @@ def time_to_iso(value: time) -> str:
 
 
 def _suffix(value: datetime | time) -> str:
-    if value.tzinfo is not None and value.utcoffset() is None:
-        raise EncodeError(
-            f"a {type(value).__name__} whose time zone gives no UTC offset would come back naive: give it a fixed offset"
-        )
+    if value.tzinfo is not None:
+        offset = value.utcoffset()
+        if offset is None:
+            raise EncodeError(
+                f"a {type(value).__name__} whose time zone gives no UTC offset would come back naive: give it a fixed offset"
+            )
+        if offset.microseconds:  # datetime.fromisoformat takes an offset of less than a second for UTC
+            raise EncodeError("a UTC offset with fractions of a second would not come back: give it whole seconds")
     return _FOLD if value.fold and value.tzinfo is None else ""
 
 
@@ -103,6 +110,30 @@ def time_from_iso(text: str) -> time:
         raise
 
 
+def zoned_datetime_to_text(value: datetime) -> str:
+    """As `datetime_to_iso`, but with the zone's key in brackets in place of an offset where there is a `ZoneInfo`."""
+    zone = value.tzinfo
+    if zone is None or type(zone) is timezone or zone.utcoffset(None) is not None:
+        return datetime_to_iso(value)
+    if type(zone) is not ZoneInfo or zone.key is None:
+        raise EncodeError(
+            f"a datetime in a time zone of type {type(zone).__name__} cannot be written: use a fixed offset or ZoneInfo"
+        )
+    return f"{_isoformat(value.replace(tzinfo=None))}[{zone.key}]{_FOLD if value.fold else ''}"
+
+
+def zoned_datetime_from_text(text: str) -> datetime:
+    if not text.endswith("]"):
+        return _parse_datetime(text)
+    fold = text.endswith(_FOLD)
+    local, _, key = text.removesuffix(_FOLD).removesuffix("]").partition("[")
+    try:
+        zone = ZoneInfo(key) if key else None
+    except (ZoneInfoNotFoundError, OSError) as error:  # OSError: the key names a folder
+        raise DecodeError("the time zone of a datetime is not known here: install tzdata") from error
+    return _parse_datetime(local).replace(tzinfo=zone, fold=fold)
+
+
 def naive_datetime_to_micros(value: datetime) -> int:
     if value.tzinfo is not None or value.fold:
         raise EncodeError("a naive datetime without fold is needed: convert it, or declare the field datetime")
@@ -122,6 +153,20 @@ def duration_to_micros(value: timedelta) -> int:
 
 def duration_from_micros(micros: int) -> timedelta:
     return timedelta(microseconds=micros)
+
+
+def decimal_to_text(value: Decimal) -> str:
+    """Every digit and the exponent, as they are; the sign of a zero, infinities and NaN too."""
+    if type(value) is not Decimal:
+        wrong(value, "Decimal")
+    return str(value)
+
+
+def decimal_from_text(text: str) -> Decimal:
+    try:
+        return _create_decimal(text)
+    except InvalidOperation as error:
+        raise DecodeError("the text is no Decimal: find out who wrote it") from error
 
 
 def uuid_to_str(value: UUID) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -39,6 +41,8 @@ _SCALARS: Final[dict[Kind, str]] = {
     Kind.NAIVE_DATETIME: "naive_datetime_to_micros({v})",
     Kind.DURATION: "duration_to_micros({v})",
     Kind.UUID: "uuid_to_str({v})",
+    Kind.DECIMAL_TEXT: "decimal_to_text({v})",
+    Kind.ZONED_DATETIME: "zoned_datetime_to_text({v})",
 }
 _HELPERS: Final = (
     conversions.wrong,
@@ -50,16 +54,24 @@ _HELPERS: Final = (
     conversions.naive_datetime_to_micros,
     conversions.duration_to_micros,
     conversions.uuid_to_str,
+    conversions.decimal_to_text,
+    conversions.zoned_datetime_to_text,
 )
+# Kinds whose functions take a subclass too.
+_LENIENT: Final = frozenset({Kind.DATE, Kind.TIME, Kind.ZONED_DATETIME, Kind.DURATION, Kind.UUID})
 
 Dump = Callable[[Any], Any]
 
 
 class Dumping:
-    """The compiled functions of one message class and its canonical schema."""
+    """The compiled functions of one message class and its canonical schema.
 
-    def __init__(self, shape: ModelShape, schema: dict[str, Any]) -> None:
-        compiler = _Compiler(schema)
+    `exact_types`: whether an instance of a subclass, such as another library's datetime, is refused since it would come
+    back as the class itself.
+    """
+
+    def __init__(self, shape: ModelShape, schema: dict[str, Any], *, exact_types: bool = False) -> None:
+        compiler = _Compiler(schema, exact_types=exact_types)
         root = compiler.model(shape, schema)
         self.source = compiler.source
         scope = compiler.source.compile()
@@ -74,8 +86,9 @@ class Dumping:
 
 
 class _Compiler:
-    def __init__(self, schema: dict[str, Any]) -> None:
+    def __init__(self, schema: dict[str, Any], *, exact_types: bool) -> None:
         self.source = Source(f"dump {schema['name']}")
+        self._exact_types = exact_types
         self.fields: dict[ModelShape, dict[str, str]] = {}
         self._named = named_schemas(schema)
         self._models: dict[ModelShape, str] = {}
@@ -99,16 +112,18 @@ class _Compiler:
         record = self._resolve(schema)
         items = [
             (field.name, self.expression(field.shape, written["type"], f"v_{field.name}"))
-            for field, written in zip(shape.fields, record["fields"], strict=True)
+            # A state's record has more after its fields, of type null: fastavro takes what is missing as that.
+            for field, written in zip(shape.fields, record["fields"][: len(shape.fields)], strict=True)
         ]
         head = [
             f"def {name}(message):",
             f"    if type(message) is not {model}:",
             f"        {refuse}({model}, message)",
-            "    fields = message.__dict__",
+            *self._access(shape),
             "    try:",
         ]
-        lookups = [f"        v_{field} = fields[{field!r}]" for field, _ in items]
+        read = "message.{0}" if shape.is_dataclass else "fields[{0!r}]"
+        lookups = [f"        v_{field} = {read.format(field)}" for field, _ in items]
         values = [f"            {field!r}: {expression}," for field, expression in items]
         tail = [
             "        }",
@@ -125,11 +140,23 @@ class _Compiler:
             self.source.add([f"def {fields[field]}(v_{field}):", f"    return {expression}"])
         return name
 
+    def _access(self, shape: ModelShape) -> list[str]:
+        if not shape.is_dataclass:
+            return ["    fields = message.__dict__"]
+        if not has_dict(shape.model):
+            return []
+        names = self.source.bind(frozenset(field.name for field in shape.fields), f"FIELDS_OF_{shape.name}")
+        check = self.source.bind(check_attributes, "check_attributes")
+        return [f"    if message.__dict__.keys() != {names}:", f"        {check}(message, {names})"]
+
     # --- expressions ----------------------------------------------------------------------------------------------
 
     def expression(self, shape: Shape, schema: Any, v: str) -> str:
         """Code that dumps `v`, which is itself code that is cheap to repeat: a variable, or an index into one."""
         match shape:
+            case Scalar(kind=kind) if self._exact_types and kind in _LENIENT:
+                cls = self.source.bind(kind.python_type, f"{kind.python_type.__name__}_class")
+                return f"({_SCALARS[kind].format(v=v)} if type({v}) is {cls} else wrong({v}, {kind.label!r}))"
             case Scalar(kind=kind):
                 return _SCALARS[kind].format(v=v)
             case DecimalShape(precision=precision, scale=scale):
@@ -197,7 +224,7 @@ class _Compiler:
         table = {}
         lines = []
         for index, (member, branch) in enumerate(branches):
-            dump = f"{name}_{index}"
+            dump = self.source.reserve(f"{name}_branch_{index}")
             python_type = self.source.bind(member.python_type, f"{member.python_type.__name__}_class")
             table[python_type] = dump
             value = self.expression(member, branch, "v")
@@ -243,6 +270,20 @@ def _choose(by_type: dict[type, Dump], value: object, label: str) -> Any:
 
 def _sorted_by_text(items: list[Any]) -> list[Any]:
     return sorted(items, key=repr)
+
+
+def has_dict(cls: type) -> bool:
+    """Whether instances can have attributes that are no fields."""
+    return any("__dict__" in vars(base) for base in cls.__mro__)
+
+
+def check_attributes(instance: Any, fields: frozenset[str]) -> None:
+    """Refuses attributes that are no fields. What a `cached_property` keeps is computed again when it is asked for."""
+    for name in sorted(instance.__dict__.keys() - fields):
+        if not isinstance(inspect.getattr_static(type(instance), name, None), functools.cached_property):
+            raise EncodeError(
+                f"{type(instance).__name__}.{name} is no field, and would not come back: declare it with its type"
+            )
 
 
 def _refuse_class(model: type, value: object) -> None:

@@ -28,7 +28,7 @@ from eventsource.domain.shapes import (
 )
 from eventsource.errors import DecodeError
 from eventsource.schemas import conversions
-from eventsource.schemas.avro import DURATION_MICROS, ISO_DATETIME, ISO_TIME
+from eventsource.schemas.avro import DECIMAL_TEXT, DURATION_MICROS, ISO_DATETIME, ISO_TIME, ZONED_DATETIME
 from eventsource.schemas.fingerprint import NAMED, PRIMITIVES
 from eventsource.schemas.location import FAILURES, locate
 from eventsource.schemas.schema_text import named_schemas
@@ -52,8 +52,10 @@ _WRITTEN: Final[dict[tuple[str, str | None], Kind]] = {
     ("long", "local-timestamp-micros"): Kind.NAIVE_DATETIME,
     ("long", DURATION_MICROS): Kind.DURATION,
     ("string", "uuid"): Kind.UUID,
+    ("string", DECIMAL_TEXT): Kind.DECIMAL_TEXT,
+    ("string", ZONED_DATETIME): Kind.ZONED_DATETIME,
 }
-_TEXTS: Final = frozenset({Kind.TIME, Kind.DATETIME, Kind.UUID})
+_TEXTS: Final = frozenset({kind for kind in Kind if kind.branch == "string" and kind is not Kind.STRING})
 _CONVERTERS: Final[dict[Kind, Load]] = {
     Kind.DATE: conversions.date_from_days,
     Kind.TIME: conversions.time_from_iso,
@@ -61,6 +63,8 @@ _CONVERTERS: Final[dict[Kind, Load]] = {
     Kind.NAIVE_DATETIME: conversions.naive_datetime_from_micros,
     Kind.DURATION: conversions.duration_from_micros,
     Kind.UUID: conversions.uuid_from_str,
+    Kind.DECIMAL_TEXT: conversions.decimal_from_text,
+    Kind.ZONED_DATETIME: conversions.zoned_datetime_from_text,
 }
 # What fastavro returns for a branch of a union that has no name of its own.
 _READ_AS: Final[dict[str, type]] = {
@@ -155,7 +159,6 @@ class _Compiler:
             except _Unresolvable as error:
                 raise _Unresolvable(_under(field.name, error)) from error
         model = self.source.bind(shape.model, f"{shape.name}_class")
-        fields_set = self.source.bind(present, f"FIELDS_SET_OF_{shape.name}")
         line_of: dict[int, str] = {}
         lines = self.source.bind(line_of, f"LINES_OF_{shape.name}")
         head = [f"def {name}(record):", "    fields = {}", "    try:"]
@@ -167,14 +170,23 @@ class _Compiler:
                 "    except FAILURES as error:",
                 f"        raise locate({lines}, error) from error",
                 f"    message = new({model})",
-                "    set_dict(message, fields)",
-                f"    set_fields_set(message, {fields_set}.copy())",
-                "    set_extra(message, None)",
-                "    set_private(message, None)",
+                *self._fill(shape, present),
                 "    return message",
             ]
         )
         line_of.update({first + len(head) + index: field for index, (field, _) in enumerate(items)})
+
+    def _fill(self, shape: ModelShape, present: set[str]) -> list[str]:
+        if shape.is_dataclass:
+            set_attribute = self.source.bind(object.__setattr__, "set_attribute")
+            return ["    for name, value in fields.items():", f"        {set_attribute}(message, name, value)"]
+        fields_set = self.source.bind(present, f"FIELDS_SET_OF_{shape.name}")
+        return [
+            "    set_dict(message, fields)",
+            f"    set_fields_set(message, {fields_set}.copy())",
+            "    set_extra(message, None)",
+            "    set_private(message, None)",
+        ]
 
     def _default(self, shape: ModelShape, field: FieldShape) -> str:
         info = field.info
@@ -312,7 +324,7 @@ class _Compiler:
         by_name, by_type = {}, {}
         lines = []
         for index, branch in enumerate(branches):
-            load = f"{name}_{index}"
+            load = self.source.reserve(f"{name}_branch_{index}")
             lines += [f"def {load}(v):", f"    return {self._branch(shape, branch, 'v')}", ""]
             full_name = self._name_of(branch)
             if full_name is None:

@@ -1,11 +1,10 @@
-"""What is known of a message class once and for all: its shapes, its Avro schema, its functions."""
+"""From a message class to its Avro schema."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import pydantic
@@ -14,24 +13,10 @@ from eventsource.domain.exact import model_shape
 from eventsource.domain.shapes import FieldShape, ModelShape
 from eventsource.errors import NoExactForm
 from eventsource.schemas.avro import Lowered, avro_record_name, lower
+from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.dumping import Dumping
 from eventsource.schemas.location import FAILURES
 from eventsource.schemas.schema_text import SchemaText, named_schemas
-
-
-@dataclass(frozen=True, slots=True)
-class AvroSchema:
-    """A message class in Avro.
-
-    `text`: what is registered and hashed. `full`: the same with aliases and default values, for a schema registry or another
-    language's reader. `names`: the record's full name, then those that it had before.
-    """
-
-    shape: ModelShape
-    text: SchemaText
-    full: dict[str, Any]
-    names: tuple[str, ...]
-    dumping: Dumping
 
 
 def message_schema(model: type[pydantic.BaseModel], record_name: str, aliases: Iterable[str] = ()) -> AvroSchema:

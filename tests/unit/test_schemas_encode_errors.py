@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
@@ -68,6 +68,8 @@ def encode(annotation: Any, value: Any) -> bytes:
         (date, datetime(2024, 1, 1), "date is needed, not datetime"),
         (datetime, "2024", "the value is not what its type says"),
         (datetime, datetime(2024, 1, 1, tzinfo=Zoneless()), "gives no UTC offset would come back naive"),
+        (datetime, datetime(2024, 1, 1, tzinfo=timezone(timedelta(microseconds=1))), "give it whole seconds"),
+        (time, time(1, tzinfo=timezone(timedelta(microseconds=1))), "give it whole seconds"),
         (time, time(1, tzinfo=Zoneless()), "gives no UTC offset would come back naive"),
         (pydantic.NaiveDatetime, datetime(2024, 1, 1, tzinfo=UTC), "a naive datetime without fold is needed"),
         (pydantic.NaiveDatetime, datetime(2024, 1, 1, fold=1), "a naive datetime without fold is needed"),

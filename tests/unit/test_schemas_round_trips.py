@@ -97,7 +97,7 @@ def exactly(value: Any) -> Any:
     return (type(value), value)
 
 
-offsets = st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59)).map(timezone)
+offsets = st.integers(-86_399, 86_399).map(lambda seconds: timezone(timedelta(seconds=seconds)))
 longs = st.integers(LONG_MIN, LONG_MAX)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 naive = st.datetimes()
@@ -111,6 +111,14 @@ nodes = st.recursive(
     lambda inner: st.builds(Node, value=longs, children=st.lists(inner, max_size=2), next=st.none() | inner),
     max_leaves=5,
 )
+
+
+class Nested(BaseModel):
+    """A union inside of a union: their functions must not be taken for one another's."""
+
+    model_config = ConfigDict(frozen=True)
+    inner: int | str | bool | None
+
 
 CASES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (str, texts),
@@ -160,6 +168,13 @@ CASES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (dict[UUID, Address], st.dictionaries(st.uuids(), addresses, max_size=3)),
     (dict[int | Colour, str], st.dictionaries(longs | st.sampled_from(Colour), texts, max_size=3)),
     (Address, addresses),
+    (
+        float | bytes | Nested | list[str | int | None],
+        st.floats()
+        | st.binary(max_size=4)
+        | st.builds(Nested, inner=longs | texts | st.booleans() | st.none())
+        | st.lists(texts | longs | st.none(), max_size=3),
+    ),
     (Pair[int], st.builds(Pair[int], left=longs, right=longs)),
     (Node, nodes),
 ]
