@@ -25,7 +25,7 @@ class HandledCommands:
     """Counts what one group has handled of a commands topic that was written from its beginning."""
 
     def __init__(self, bootstrap_servers: str, topic: str, partitions: int, group: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
         places = [TopicPartition(topic, partition) for partition in range(partitions)]
         self._request = ConsumerGroupTopicPartitions(group, places)
 
