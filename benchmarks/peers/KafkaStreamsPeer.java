@@ -104,7 +104,7 @@ public final class KafkaStreamsPeer {
         private static final int CLIENT_ID_AT = 23;
         private static final int CLIENT_ID_BYTES = 16;
         private static final int EVENT_ES_BYTES = 53;
-        private static final int REPLY_BYTES = 30;
+        private static final int REPLY_BYTES = 34;
         private static final int AVRO_PREFIX_BYTES = 10;
 
         private final Header source;
@@ -190,6 +190,7 @@ public final class KafkaStreamsPeer {
                     .putLong(version)
                     .putShort((short) id.length)
                     .putShort((short) 0)
+                    .putInt(0)
                     .putInt(0)
                     .put(id)
                     .array();

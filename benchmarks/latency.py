@@ -1,0 +1,141 @@
+"""Latency at a steady rate: `python -m benchmarks.latency --rate 500 [--seconds 30] [--json]`.
+
+Open loop, counted from the moment at which each command was due; client and worker in processes of their own. Measured in the same
+run, in turns: the floor (request and reply over two topics and nothing else) and Kafka Streams at `commit.interval.ms=100`. The
+last line of stdout is one JSON object; all figures in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from confluent_kafka.admin import NewTopic
+
+from benchmarks.account import PARTITIONS, Account, bench
+from benchmarks.children import ChildFailed, python_child
+from benchmarks.kafka_streams import KafkaStreams, NotMeasured
+from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.percentiles import percentiles
+from benchmarks.requesters import REPLY_PARTITIONS
+from benchmarks.servers import Servers, servers
+from benchmarks.worker import worker
+from eventsource.log.admin import LogAdmin
+
+_COMMIT_INTERVAL_MS = 100
+_START_SECONDS = 60.0
+_PATIENCE_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Contestant:
+    """Something that answers commands, and what was measured of it."""
+
+    name: str
+    prefix: str
+    environment: Mapping[str, str]
+    client: Sequence[str]
+    milliseconds: list[float] = field(default_factory=list)
+
+    def measure(self, round_: int, rate: float, seconds: float) -> None:
+        """Sends commands for a while. Raises `ChildFailed` when one stays unanswered."""
+        words = [*self.client, "--rate", str(rate), "--seconds", str(seconds), "--accounts", f"acc-{round_}"]
+        with python_child(f"the client of {self.name}", "benchmarks.latency_client", words, self.environment) as child:
+            measured = child.wait_for("measured", seconds + _PATIENCE_SECONDS)
+        if measured["missing"]:
+            raise ChildFailed(f"{measured['missing']} commands to {self.name} were not answered")
+        self.milliseconds += measured["milliseconds"]
+        found = percentiles(measured["milliseconds"])
+        tell(f"{self.name}: " + ", ".join(f"{name} {value:.2f} ms" for name, value in found.items()))
+
+    def figures(self) -> dict[str, float]:
+        """The percentiles of all rounds together."""
+        return {f"{self.prefix}{name}_ms": value for name, value in percentiles(self.milliseconds).items()}
+
+
+@contextmanager
+def floor(found: Servers) -> Iterator[Contestant]:
+    """The echo server, running."""
+    commands, replies = "floor.commands", "floor.replies"
+    LogAdmin(found.settings("").kafka.client_config()).create_topics(
+        [NewTopic(commands, PARTITIONS, 1), NewTopic(replies, REPLY_PARTITIONS, 1)]
+    )
+    topics = ["--commands", commands, "--replies", replies]
+    environment = found.environment("floor")
+    with python_child("the echo server", "benchmarks.echo", topics, environment) as child:
+        child.wait_for("ready", _START_SECONDS)
+        yield Contestant("the floor", "floor_", environment, topics)
+
+
+@contextmanager
+def ours(found: Servers) -> Iterator[Contestant]:
+    """A worker, running."""
+    namespace = "latency"
+    found.make_topics(namespace)
+    environment = found.environment(namespace)
+    with tempfile.TemporaryDirectory(prefix="worker-") as state, worker(environment, state_dir=state) as child:
+        child.wait_for("ready", _START_SECONDS)
+        yield Contestant("the worker", "", environment, [])
+
+
+@contextmanager
+def kafka_streams(found: Servers, streams: KafkaStreams) -> Iterator[Contestant]:
+    """Kafka Streams, running."""
+    namespace = "streams"
+    found.make_topics(namespace)
+    with streams.running(found, namespace, commit_interval_ms=_COMMIT_INTERVAL_MS, linger_ms=0) as (child, group):
+        child.wait_for("ready", _START_SECONDS)
+        commands = bench.names(namespace).commands(Account.__definition__.name)
+        client = ["--commands", commands, "--replies", f"{group}.replies", "--committed-only"]
+        yield Contestant("Kafka Streams", "kafka_streams_", found.environment(namespace), client)
+
+
+def measure(*, rate: float, seconds: float, rounds: int) -> Figures:
+    """Measures all contestants in turns, `rounds` times. A peer that this machine cannot run has no figures."""
+    note: dict[str, str | None] = {}
+    with ExitStack() as stack:
+        try:
+            streams = KafkaStreams.build()
+        except NotMeasured as reason:
+            tell(f"Kafka Streams not measured: {reason}")
+            note = {"kafka_streams_p50_ms": None, "kafka_streams": f"not measured: {reason}"}
+        found = stack.enter_context(servers())
+        contestants = [stack.enter_context(floor(found)), stack.enter_context(ours(found))]
+        if not note:
+            contestants.append(stack.enter_context(kafka_streams(found, streams)))
+        for round_ in range(rounds):
+            # Another one begins each round, so that nobody is always measured after the same neighbour.
+            turn = round_ % len(contestants)
+            for contestant in contestants[turn:] + contestants[:turn]:
+                contestant.measure(round_, rate, seconds / rounds)
+    floor_found, ours_found, *peers = [contestant.figures() for contestant in contestants]
+    floor_p50 = floor_found["floor_p50_ms"]
+    figures: dict[str, float | str | None] = {"rate": rate, **ours_found, **floor_found}
+    figures["p50_to_floor"] = ours_found["p50_ms"] / floor_p50
+    figures["p99_to_floor"] = ours_found["p99_ms"] / floor_p50
+    for peer in peers:
+        figures |= peer
+    return figures | note
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Measures latency at a steady rate, beside the floor and Kafka Streams."
+    )
+    parser.add_argument("--rate", type=float, default=500.0, help="commands per second (default: 500)")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="of each contestant, all rounds together (default: 30)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each contestant (default: 3)")
+    parser.add_argument("--json", action="store_true", help="print nothing but one JSON object on stdout")
+    arguments = parser.parse_args()
+    with interruptible():
+        figures = measure(rate=arguments.rate, seconds=arguments.seconds, rounds=arguments.rounds)
+    finish(figures, only_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
