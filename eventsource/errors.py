@@ -89,6 +89,17 @@ class HandlerFailed(CommandError):
         self.error = error
 
 
+class InvariantBroken(CommandError):
+    """Raised when an aggregate's invariant returned False after a command's events. Nothing was written: mend the decider."""
+
+    def __init__(self, aggregate: str, invariant: str) -> None:
+        super().__init__(
+            f"{aggregate}: invariant {invariant!r} does not hold after the command's events: let the decider refuse such a command"
+        )
+        self.aggregate = aggregate
+        self.invariant = invariant
+
+
 class Expired(CommandError):
     """Raised when a command is older than the deduplication window. It was not executed: send it anew if it still holds."""
 
@@ -209,6 +220,10 @@ class TransactionAborted(LogError, Retriable):
 
 class RecordRefused(TransactionAborted):
     """Raised when a transaction was aborted because one of its records cannot be written at all: too large, or too many."""
+
+
+class StateStoreFailed(Retriable):
+    """Raised when the local state store cannot be written or read. It is built anew from the log; nothing is lost."""
 
 
 class ForkDetected(LogError):

@@ -125,6 +125,17 @@ class ClientSettings(_Section):
 class WorkerSettings(_Section):
     """Workers: command handling and projections."""
 
+    state_dir: Path | None = Field(
+        None,
+        description="Where partition owners keep their local state stores, caches of the log that may be deleted at any time. "
+        "Unset: the user's state folder, such as `~/.local/state/eventsource-kafka/stores`.",
+    )
+    state_memory_mb: int = Field(
+        256,
+        ge=16,
+        description="Memory for aggregates and command ids of one worker process, in MiB; what was not used lately is on disk alone.",
+    )
+
     batch_size: int = Field(2_000, ge=1, description="Commands handled in one transaction, at most.")
     projection_batch_size: int = Field(5_000, ge=1, description="Events folded into one Postgres transaction, at most.")
     deduplication_window_hours: float = Field(

@@ -7,12 +7,13 @@ from typing import Final
 
 from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
+from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.worker import CommandWorker
 from eventsource.consuming.database import connect
 from eventsource.consuming.definition import ConsumerContext, Runner
+from eventsource.doctor import check_accepted, check_start
 from eventsource.errors import SettingsError
 from eventsource.log.steps import StepListener, ignore_step
-from eventsource.log.topics import check_topics
 from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import Settings
 from eventsource.supervisor import RunnerFactory, RunnerStatus, Supervisor
@@ -26,8 +27,9 @@ class Worker:
     """Runs an app's commands and consumers until it is stopped.
 
     `only` chooses: `commands`, `projections`, `sagas`, `reactors`, or names of aggregates and consumers; nothing chosen means
-    all. `on_step` listens to the steps of its partition owners. Raises `SettingsError` when a choice fits nothing,
-    `DefinitionError` when a consumer does not fit the app.
+    all. `accepted_risks` are the doctor's rules whose breach does not keep it from starting. `on_step` listens to the steps of
+    its partition owners. Raises `SettingsError` when a choice fits nothing or there is no such rule, `DefinitionError` when a
+    consumer does not fit the app.
     """
 
     def __init__(
@@ -37,11 +39,14 @@ class Worker:
         *,
         only: Iterable[str] = (),
         clock: Clock | None = None,
+        accepted_risks: Iterable[str] = (),
         on_step: StepListener = ignore_step,
     ) -> None:
         self._app = app
         self._settings = settings
+        self._accepted = check_accepted(accepted_risks)
         chosen = choose(app, only)
+        self._commands_of = [name for kind, name in chosen if kind == COMMANDS]
         consumers = [app.consumers[name] for kind, name in chosen if kind != COMMANDS]
         for consumer in consumers:
             consumer.check(app)
@@ -55,12 +60,12 @@ class Worker:
         )
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
-        """Checks the topics and the database, then works; returns after an orderly drain. `on_ready` is called when all is ready.
+        """Checks the log and the database, then works; returns after an orderly drain. `on_ready` is called when all is ready.
 
-        Raises `TopicMissing`, `TopicMismatch`, `BrokerUnavailable` or `DatabaseUnavailable` before anything is begun, and
-        later the first error that does not pass, once everything else is drained.
+        Raises `TopicMissing`, `TopicMismatch`, `ClusterMismatch`, `OffsetLost`, `BrokerUnavailable` or `DatabaseUnavailable` before
+        anything is begun, and later the first error that does not pass, once everything else is drained.
         """
-        check_topics(self._app, self._settings)
+        check_start(self._app, self._settings, commands_of=self._commands_of, accepted=self._accepted)
         if self._needs_database:
             # A consumer would try again for ever; at the start a wrong address is better told at once.
             connect(self._settings.postgres, "eventsource worker").close()
@@ -108,8 +113,10 @@ def _choices(everything: Iterable[tuple[str, str]]) -> list[str]:
 
 def _factories(app: App, context: ConsumerContext, chosen: Iterable[tuple[str, str]]) -> Mapping[str, RunnerFactory]:
 
+    budget = MemoryBudget(context.settings.worker.state_memory_mb << 20)
+
     def commands_of(name: str) -> Callable[[], Runner]:
-        return lambda: CommandWorker(app.aggregates[name], context)
+        return lambda: CommandWorker(app.aggregates[name], context, budget)
 
     def consumer(name: str) -> Callable[[], Runner]:
         return lambda: app.consumers[name].runner(context)

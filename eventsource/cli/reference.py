@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -26,7 +27,7 @@ every repr, log and dump.
 Two more variables are read by the command line alone: `EVENTSOURCE_APP` (the app, as `MODULE:APP`, where none is named) and
 `EVENTSOURCE_LOG_LEVEL` (`debug`, `info`, `warning`, `error` or `critical`).
 """
-_TYPES: Final = {str: "text", int: "integer", float: "number", bool: "true or false"}
+_TYPES: Final = {str: "text", Path: "path", int: "integer", float: "number", bool: "true or false"}
 
 
 def settings_reference() -> str:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from eventsource.commands.generations import Generations
 from eventsource.commands.status import Status
 
 CLOCK_SKEW_MS: Final = 3_600_000
 """How far a sender's clock may differ from the broker's, in milliseconds: ids are kept that much longer than the window."""
+
+ANSWER_BYTES: Final = 230
+"""What a remembered answer takes in memory: id, packed answer, and their place in the map (measured with ids of 36 bytes)."""
+
+_FIXED: Final = struct.Struct(
+    ">8sBqqH"
+)  # body hash, status, version, offset, length of the code; code and details follow
 
 
 @dataclass(slots=True)
@@ -27,67 +36,103 @@ class Answer:
     code: str = ""
     details: str = ""
 
+    def pack(self) -> bytes:
+        """The answer as memory and state store keep it."""
+        if not self.code and not self.details:
+            return _FIXED.pack(self.body_hash, self.status, self.version, self.offset, 0)
+        code = self.code.encode()
+        fixed = _FIXED.pack(self.body_hash, self.status, self.version, self.offset, len(code))
+        return b"".join((fixed, code, self.details.encode()))
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Answer:
+        """Reads what `pack` made."""
+        body_hash, status, version, offset, code_bytes = _FIXED.unpack_from(data)
+        code_end = _FIXED.size + code_bytes
+        return cls(
+            body_hash,
+            Status(status),
+            version,
+            offset,
+            -1,
+            data[_FIXED.size : code_end].decode(),
+            data[code_end:].decode(),
+        )
+
 
 class Deduplication:
     """The answers given by one partition, by command id. What a batch adds counts at once, but is kept only by `commit`.
 
-    `window_ms` is how long an answer is remembered, in milliseconds after the command was appended to the log; None: forever.
+    `window_ms` is how long an answer is remembered at least, in milliseconds after the command was appended to the log; None:
+    forever.
     """
 
     def __init__(self, window_ms: int | None) -> None:
         self.window_ms = window_ms
-        self._answers: dict[str, Answer] = {}
+        self.answers: Generations[str, bytes] = Generations()
+        self.newest_ms = 0
+        """The LogAppendTime of the newest command that was answered, in milliseconds."""
         self._pending: dict[str, Answer] = {}
-        self._pending_times: list[tuple[int, str]] = []
-        self._by_time: deque[tuple[int, str]] = deque()
-        self._newest_ms = 0
+        self._pending_newest_ms = 0
+        self._age_began_ms: int | None = None
 
     def find(self, command_id: str) -> Answer | None:
-        """The first answer to a command, if it is remembered."""
-        return self._pending.get(command_id) or self._answers.get(command_id)
+        """The first answer to a command, if it is in memory."""
+        answer = self._pending.get(command_id)
+        if answer is not None:
+            return answer
+        packed = self.answers.get(command_id)
+        return Answer.unpack(packed) if packed is not None else None
+
+    def absent(self, command_ids: Iterable[str]) -> list[str]:
+        """Those of the ids that memory does not hold."""
+        pending, get = self._pending, self.answers.get
+        return [id_ for id_ in command_ids if id_ not in pending and get(id_) is None]
 
     def is_expired(self, sent_at_ms: int, appended_at_ms: int) -> bool:
         """Whether a command is older than the window, so that its id may have been forgotten."""
         return self.window_ms is not None and appended_at_ms - sent_at_ms > self.window_ms
 
+    @property
+    def forget_before_ms(self) -> int | None:
+        """Answers to commands appended before this may be forgotten; None: none may."""
+        return None if self.window_ms is None else self.newest_ms - self.window_ms - CLOCK_SKEW_MS
+
     def add(self, command_id: str, answer: Answer, appended_at_ms: int) -> None:
         """Notes an answer of the batch that is being handled."""
         self._pending[command_id] = answer
-        self._pending_times.append((appended_at_ms, command_id))
+        self._pending_newest_ms = appended_at_ms  # the log's own time: it does not run backwards within a partition
 
     def remember(self, command_id: str, answer: Answer, appended_at_ms: int) -> None:
-        """Notes an answer read back from the log, unless it is older than what would still be remembered."""
-        self._newest_ms = max(self._newest_ms, appended_at_ms)
-        if command_id not in self._answers:
-            self._by_time.append((appended_at_ms, command_id))
-        self._answers[command_id] = answer
-        self._forget()
+        """Notes an answer read back from the log."""
+        self.newest_ms = max(self.newest_ms, appended_at_ms)
+        self.answers.unsaved[command_id] = answer.pack()
 
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch added, whose records were given these offsets."""
-        for answer in self._pending.values():
+        keep = self.answers.unsaved
+        for command_id, answer in self._pending.items():
             if answer.index >= 0:
                 answer.offset = offsets[answer.index]
                 answer.index = -1
-        self._answers.update(self._pending)
-        self._by_time.extend(self._pending_times)
-        if self._pending_times:
-            self._newest_ms = max(self._newest_ms, self._pending_times[-1][0])
+            keep[command_id] = answer.pack()
+        self.newest_ms = max(self.newest_ms, self._pending_newest_ms)
         self.rollback()
-        self._forget()
 
     def rollback(self) -> None:
         """Forgets what the batch added."""
         self._pending.clear()
-        self._pending_times.clear()
 
-    def _forget(self) -> None:
-        if self.window_ms is None:
+    def forget_in_memory(self) -> None:
+        """Forgets what the window allows, where there is no state store: nothing before its time, everything within two windows."""
+        oldest_ms = self.forget_before_ms
+        if oldest_ms is None:
             return
-        oldest_ms = self._newest_ms - self.window_ms - CLOCK_SKEW_MS
-        while self._by_time and self._by_time[0][0] < oldest_ms:
-            _, command_id = self._by_time.popleft()
-            self._answers.pop(command_id, None)
+        if self._age_began_ms is None:
+            self._age_began_ms = self.newest_ms
+        elif self._age_began_ms < oldest_ms:
+            self.answers.drop_unsaved_age()
+            self._age_began_ms = self.newest_ms
 
     def __len__(self) -> int:
-        return len(self._answers) + len(self._pending)
+        return len(self.answers) + len(self._pending)

@@ -1,4 +1,4 @@
-"""From command records to events, outcomes and replies: everything an owner decides, without any I/O.
+"""From command records to events, outcomes and replies: everything an owner decides. Its only I/O is its local state store.
 
 Order of the checks, for every command: the routing, the known id, the expiry, the expected version, then the domain.
 """
@@ -9,15 +9,21 @@ import json
 from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 
 from eventsource.app import App
+from eventsource.commands.builtin import APPEND, LOAD, unpack_events
+from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
+from eventsource.commands.facts import FactRecords
+from eventsource.commands.memory import BatchMarks, PartitionMemory
+from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.reply import Reply
+from eventsource.commands.request import PendingReply, Request, read_request
 from eventsource.commands.states import AggregateStates, Current
-from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
+from eventsource.commands.status import Outcome, Status
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected
 from eventsource.errors import (
     AlreadyExists,
@@ -27,39 +33,18 @@ from eventsource.errors import (
     HeaderError,
     MessageTooLarge,
     NotFound,
+    StateStoreFailed,
 )
-from eventsource.log.headers import (
-    EMPTY_TRAIL,
-    NO_CLIENT,
-    CommandHeaders,
-    FactWriter,
-    Origin,
-    Trail,
-    body_hash,
-    event_es,
-    outcome_es,
-    read_command_headers,
-)
+from eventsource.log.headers import EMPTY_TRAIL, Trail
 from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
 from eventsource.log.recorded import time_from_ms
 from eventsource.names import Names
-from eventsource.schemas import MessageCodec, SchemaStore
+from eventsource.schemas import MessageCodec, SchemaStore, StateCodec
 
 _log = structlog.get_logger("eventsource.commands")
 _HOUR_MS: Final = 3_600_000
 _MESSAGE_CHARACTERS: Final = 1_000
-UNREADABLE: Final = "unreadable"
-
-
-class PendingReply(NamedTuple):
-    """A reply that waits for the commit. `reused` answers that the id belongs to another command."""
-
-    client_id: bytes
-    reply_partition: int
-    command_id: str
-    answer: Answer
-    reused: bool = False
 
 
 @dataclass(slots=True)
@@ -69,6 +54,10 @@ class Handled:
     next_offset: int
     records: list[Outgoing] = field(default_factory=list)
     replies: list[PendingReply] = field(default_factory=list)
+    loads: list[Answer] = field(default_factory=list)
+    marks: BatchMarks = field(default_factory=BatchMarks)
+    counts: dict[Status, int] = field(default_factory=dict)
+    """How many commands came to what, repetitions and loads not counted."""
 
 
 class CommandHandling:
@@ -88,47 +77,58 @@ class CommandHandling:
         schemas: SchemaStore,
         window_ms: int | None,
         max_event_bytes: int,
+        state_codec: StateCodec[Any] | None = None,
+        budget: MemoryBudget | None = None,
     ) -> None:
         self.definition = aggregate.__definition__
-        self.states = AggregateStates(self.definition)
-        self.known = Deduplication(window_ms)
+        self.memory = PartitionMemory(self.definition, window_ms, budget)
         self.partition = partition
         self._partitions = app.partitions_of(aggregate)
-        self._topic_id = commands_topic_id
         self._max_bytes = max_event_bytes
         self._refused: dict[int, str] = {}
-        self._events_topic = names.events(self.definition.name)
-        self._outcomes_topic = names.outcomes(self.definition.name)
-        self._source = f"/{names.prefix}/{self.definition.name}"
-        self._facts = FactWriter(self._source)
-        self._commands: dict[str, MessageCodec[Command]] = _codecs(self.definition.commands, schemas)
-        events: dict[str, MessageCodec[Event]] = _codecs(self.definition.events, schemas)
-        self._events = {event: events[event.message_name] for event in self.definition.events.values()}
-        self._outcomes = MessageCodec(Outcome, OUTCOME_NAME, schemas)
+        self._dead_letters_topic = names.dead_letters(self.definition.name)
+        self._facts = FactRecords(self.definition, partition, names, commands_topic_id, schemas, max_event_bytes)
+        self._source = self._facts.source
+        self._commands: dict[str, MessageCodec[Command]] = codecs_by_name(self.definition.commands, schemas)
+        self._state_codec = state_codec
+
+    @property
+    def states(self) -> AggregateStates:
+        return self.memory.states
+
+    @property
+    def known(self) -> Deduplication:
+        return self.memory.known
 
     def register_schemas(self) -> None:
         """Registers all that this partition may write, before its first transaction."""
-        for codec in self._events.values():
-            codec.register()
-        self._outcomes.register()
+        self._facts.register_schemas()
+        if self._state_codec is not None:
+            self._state_codec.register()
 
     def handle(self, batch: Sequence[Record]) -> Handled:
         """Handles commands in order. The batch must not be empty."""
         handled = Handled(next_offset=batch[-1].offset + 1)
-        for record in batch:
-            self._handle_one(record, handled)
+        source = self._source
+        requests = [read_request(record, source) for record in batch]
+        self.memory.prefetch(
+            (request.aggregate_id for request in requests), (request.headers.command_id for request in requests)
+        )
+        for request in requests:
+            self._handle_one(request, handled)
         return handled
 
-    def commit(self, offsets: list[int]) -> None:
+    def commit(self, handled: Handled, offsets: list[int]) -> None:
         """Keeps what the batch changed; `offsets` are those of its records in the log."""
         self._refused.clear()
-        self.states.commit(offsets)
-        self.known.commit(offsets)
+        for answer in handled.loads:
+            if answer.index >= 0:
+                answer.offset, answer.index = offsets[answer.index], -1
+        self.memory.commit(offsets, handled.marks)
 
     def rollback(self) -> None:
         """Forgets what the batch changed."""
-        self.states.rollback()
-        self.known.rollback()
+        self.memory.rollback()
 
     def refuse(self, offset: int, reason: str) -> None:
         """Lets the command at this offset fail: what it leads to cannot be written, as was found by trying it alone."""
@@ -136,31 +136,18 @@ class CommandHandling:
 
     def reply(self, pending: PendingReply) -> Reply:
         """The reply, once the batch is committed."""
-        answer = pending.answer
-        status = Status.COMMAND_ID_REUSED if pending.reused else answer.status
-        return Reply(
-            pending.command_id, status, self.partition, answer.offset, answer.version, answer.code, answer.details
-        )
+        return pending.reply(self.partition)
 
     # --- one command ---------------------------------------------------------------------------------------------
 
-    def _handle_one(self, record: Record, handled: Handled) -> None:
-        try:
-            headers = read_command_headers(record.headers)
-        except HeaderError as error:
-            headers = CommandHeaders(
-                f"{UNREADABLE}/{record.partition}/{record.offset}",
-                UNREADABLE,
-                self._source,
-                record.timestamp_ms,
-                client_id=NO_CLIENT,
-            )
-            self._fail(_Request(record, headers, b"\0" * 8), handled, error)
+    def _handle_one(self, request: Request, handled: Handled) -> None:
+        headers = request.headers
+        if headers.type == LOAD and request.error is None:
+            self._load(request, handled)
             return
-        request = _Request(record, headers, body_hash(record.key, headers.type.encode(), record.value or b""))
-        known = self.known.find(headers.command_id)
+        known = self.memory.find_answer(headers.command_id)
         if known is not None:
-            self._answer_again(request, known, handled)
+            self._queue_reply(request, handled, known, reused=known.body_hash != request.body_hash)
             return
         try:
             self._check(request)
@@ -173,114 +160,134 @@ class CommandHandling:
             self._refuse(request, handled, Status.NOT_FOUND)
         except AlreadyExists:
             self._refuse(request, handled, Status.ALREADY_EXISTS)
-        except BrokerUnavailable:
-            raise  # the schemas topic cannot be read just now: no fault of the command
+        except (BrokerUnavailable, StateStoreFailed):
+            raise  # the schemas topic, or the local disk: no fault of the command
         except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 - user code may raise anything
             self._fail(request, handled, error)
 
-    def _check(self, request: _Request) -> None:
+    def _check(self, request: Request) -> None:
         record, headers = request.record, request.headers
-        if record.offset in self._refused:
+        if request.error is not None:
+            raise request.error
+        if self._refused and record.offset in self._refused:
             raise MessageTooLarge(self._refused[record.offset])
-        try:
-            record.key.decode()
-        except UnicodeDecodeError:
-            raise HeaderError(f"key {record.key!r} is not UTF-8: an aggregate id is a text") from None
-        if not record.key or partition_for(record.key, self._partitions) != record.partition:
-            raise HeaderError(
-                f"key {record.key!r} does not belong to partition {record.partition} of {self._partitions}: "
-                "the sender must compute it by murmur2, as docs/wire.md says"
-            )
-        if self.known.is_expired(headers.sent_at_ms, record.timestamp_ms):
-            window_ms = self.known.window_ms or 0
-            raise _Refused(Status.EXPIRED, details={"window_seconds": window_ms / 1_000})
-        if self.known.window_ms is not None and headers.sent_at_ms - record.timestamp_ms > CLOCK_SKEW_MS:
-            raise HeaderError(
-                f"sent_at lies {(headers.sent_at_ms - record.timestamp_ms) / _HOUR_MS:.1f} h after the broker's clock, so a repetition "
-                "could not be told from a new command: set the sender's clock"
-            )
+        self._check_routing(request)
+        window_ms = self.known.window_ms
+        if window_ms is not None:
+            if self.known.is_expired(headers.sent_at_ms, record.timestamp_ms):
+                raise _Refused(Status.EXPIRED, details={"window_seconds": window_ms / 1_000})
+            if headers.sent_at_ms - record.timestamp_ms > CLOCK_SKEW_MS:
+                raise HeaderError(
+                    f"sent_at lies {(headers.sent_at_ms - record.timestamp_ms) / _HOUR_MS:.1f} h after the broker's clock, so a "
+                    "repetition could not be told from a new command: set the sender's clock"
+                )
         if headers.expected_version is not None:
-            current = self.states.find(request.aggregate_id)
+            current = self.memory.find_aggregate(request.aggregate_id)
             version = current.version if current is not None else 0
             if version != headers.expected_version:
                 raise _Refused(Status.VERSION_CONFLICT, details={"expected": headers.expected_version})
 
-    def _decide(self, request: _Request, handled: Handled) -> None:
-        record, headers = request.record, request.headers
+    def _check_routing(self, request: Request) -> None:
+        record = request.record
+        # An aggregate that is here is in the right place: the hash is computed for the others alone.
+        if self.memory.find_aggregate(request.aggregate_id) is None and (
+            not record.key or partition_for(record.key, self._partitions) != record.partition
+        ):
+            raise HeaderError(
+                f"key {record.key!r} does not belong to partition {record.partition} of {self._partitions}: "
+                "the sender must compute it by murmur2, as docs/wire.md says"
+            )
+
+    def _decide(self, request: Request, handled: Handled) -> None:
         aggregate_id = request.aggregate_id
         self.states.check(aggregate_id)
-        codec = self._commands.get(headers.type)
-        if codec is None or record.value is None:
-            raise DecodeError(
-                f"{self.definition.name} has no command {headers.type!r}, or it came without a value: "
-                "deploy the workers before the clients that send a new command"
+        current = self.memory.find_aggregate(aggregate_id)
+        version = current.version if current is not None else 0
+        if request.headers.type == APPEND:
+            events = self._appended(request)
+        else:
+            command = self._command(request)
+            events = self.definition.decide_with(
+                current.state if current is not None else None,
+                command,
+                aggregate_id,
+                lambda: _context(request, version),
             )
-        command = codec.decode(record.value)
-        current = self.states.find(aggregate_id)
-        context = Context(
-            id=aggregate_id,
-            version=current.version if current is not None else 0,
-            time=time_from_ms(record.timestamp_ms),
-            command_id=headers.command_id,
-            correlation_id=headers.trail.correlation_id or headers.command_id,
-            actor=headers.trail.actor or None,
-            metadata=headers.trail.metadata,
-        )
-        events = self.definition.decide(current.state if current is not None else None, command, context)
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
             return
-        records = self._event_records(request, events, context.version)
         first_index = len(handled.records)
+        records, ce_id = self._facts.events(request, events, version)
         after = self.states.apply(aggregate_id, events, first_index)
         handled.records += records
+        handled.marks.newest_event = after.index, ce_id
         self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))
 
-    def _event_records(self, request: _Request, events: tuple[Event, ...], version: int) -> list[Outgoing]:
-        record, command_id = request.record, request.headers.command_id
-        origin = Origin(self._topic_id, record.partition, record.offset)
-        es = event_es(origin, record.timestamp_ms, request.body_hash, _passed_on(request.headers.trail))
-        count = len(events)
-        records = []
-        for index, event in enumerate(events, 1):
-            headers = self._facts.event(
-                es, command_id, index, count, event.message_name, event.message_revision, version + index
+    def _command(self, request: Request) -> Command:
+        codec = self._commands.get(request.headers.type)
+        value = request.record.value
+        if codec is None or value is None:
+            raise DecodeError(
+                f"{self.definition.name} has no command {request.headers.type!r}, or it came without a value: "
+                "deploy the workers before the clients that send a new command"
             )
-            outgoing = Outgoing(
-                self._events_topic, self.partition, record.key, self._events[event.__class__].encode(event), headers
-            )
-            self._check_size(event, outgoing)
-            records.append(outgoing)
-        return records
+        return codec.decode(value)
 
-    def _check_size(self, event: Event, outgoing: Outgoing) -> None:
-        # What is far from the limit need not be counted to the byte.
-        if len(outgoing.value) + len(outgoing.key) + len(outgoing.headers[-1][1]) < self._max_bytes // 2:
-            return
-        size_bytes = outgoing.size_bytes
-        if size_bytes > self._max_bytes:
-            raise MessageTooLarge(
-                f"event {event.message_name!r} takes {size_bytes} bytes, {self._max_bytes} are allowed: store what is large "
-                "elsewhere and keep a reference in the event"
-            )
+    def _appended(self, request: Request) -> tuple[Event, ...]:
+        if request.headers.expected_version is None:
+            raise HeaderError("an append without an expected version: send it with client.append")
+        return tuple(
+            self._facts.read_event(type_, value) for type_, value in unpack_events(request.record.value or b"")
+        )
+
+    def _load(self, request: Request, handled: Handled) -> None:
+        """Answers with the state as it is after all commands before. Leaves no trace, and is never deduplicated."""
+        answer = Answer(request.body_hash, Status.NOT_FOUND, 0, -1)
+        state = b""
+        try:
+            self._check_routing(request)
+            self.states.check(request.aggregate_id)
+            current = self.memory.find_aggregate(request.aggregate_id)
+            if current is not None:
+                if self._state_codec is None:
+                    raise DecodeError(
+                        f"the state of {self.definition.name} cannot be written exactly, so it cannot be sent: see the worker's "
+                        "log for the field"
+                    )
+                state = self._state_codec.encode(current.state)
+                if len(state) > self._max_bytes:
+                    raise MessageTooLarge(
+                        f"the state takes {len(state)} bytes, {self._max_bytes} are allowed: read it from a read model"
+                    )
+                answer = Answer(request.body_hash, Status.ACCEPTED, current.version, current.offset, current.index)
+        except (BrokerUnavailable, StateStoreFailed):
+            raise
+        except EventSourceError as error:
+            answer.status, answer.code = Status.FAILED, type(error).__name__
+            answer.details = json.dumps({"message": text_of(error)})
+            state = b""
+        handled.loads.append(answer)
+        self._queue_reply(request, handled, answer, state=state)
 
     # --- answers -------------------------------------------------------------------------------------------------
 
-    def _fail(self, request: _Request, handled: Handled, error: BaseException) -> None:
+    def _fail(self, request: Request, handled: Handled, error: BaseException) -> None:
         told = _log.bind(
             aggregate=self.definition.name,
             aggregate_id=request.aggregate_id,
             command_id=request.headers.command_id,
+            correlation_id=request.headers.trail.correlation_id or request.headers.command_id,
+            causation_id=request.headers.trail.causation_id,
             command=request.headers.type,
             error=type(error).__name__,
         )
         try:
             told.error("command_failed", exc_info=None if isinstance(error, EventSourceError) else error)
         except Exception:  # noqa: BLE001 - an error that cannot be printed makes some loggers raise
-            told.error("command_failed", reason=_text_of(error))
-        self._refuse(request, handled, Status.FAILED, type(error).__name__, {"message": _text_of(error)})
+            told.error("command_failed", reason=text_of(error))
+        self._refuse(request, handled, Status.FAILED, type(error).__name__, {"message": text_of(error)})
 
-    def _reject(self, request: _Request, handled: Handled, rejected: Rejected) -> None:
+    def _reject(self, request: Request, handled: Handled, rejected: Rejected) -> None:
         try:
             code, details = rejected.code, rejected.details()
             json.dumps(details)
@@ -290,14 +297,14 @@ class CommandHandling:
             self._refuse(request, handled, Status.REJECTED, code, details)
 
     def _refuse(
-        self, request: _Request, handled: Handled, status: Status, code: str = "", details: dict[str, Any] | None = None
+        self, request: Request, handled: Handled, status: Status, code: str = "", details: dict[str, Any] | None = None
     ) -> None:
-        current: Current | None = self.states.find(request.aggregate_id)
+        current: Current | None = self.memory.find_aggregate(request.aggregate_id)
         text = json.dumps(details, separators=(",", ":")) if details else ""
         answer = Answer(request.body_hash, status, 0, -1, -1, code, text)
         if current is not None:
             answer.version, answer.offset, answer.index = current.version, current.offset, current.index
-        outgoing = self._outcome_record(request, answer, _passed_on(request.headers.trail))
+        outgoing = self._outcome(request, answer, request.headers.trail)
         if outgoing.size_bytes > self._max_bytes:
             answer.status, answer.code = Status.FAILED, MessageTooLarge.__name__
             answer.details = json.dumps(
@@ -306,46 +313,34 @@ class CommandHandling:
                     "keep rejections and metadata small"
                 }
             )
-            outgoing = self._outcome_record(request, answer, EMPTY_TRAIL)
+            outgoing = self._outcome(request, answer, EMPTY_TRAIL)
+        if answer.status is Status.FAILED:
+            # What the broker refused once is not copied: the copy might be refused too.
+            copied = 0 if request.record.offset in self._refused else self._max_bytes
+            handled.records.append(dead_letter(request.record, self._dead_letters_topic, answer.code, copied))
+        handled.marks.newest_outcome = len(handled.records), request.headers.command_id
         handled.records.append(outgoing)
         self._answer(request, handled, answer)
 
-    def _outcome_record(self, request: _Request, answer: Answer, trail: Trail) -> Outgoing:
-        record, headers = request.record, request.headers
+    def _outcome(self, request: Request, answer: Answer, trail: Trail) -> Outgoing:
         outcome = Outcome(status=answer.status, version=answer.version, code=answer.code, details=answer.details)
-        origin = Origin(self._topic_id, record.partition, record.offset)
-        es = outcome_es(origin, record.timestamp_ms, request.body_hash, trail)
-        return Outgoing(
-            self._outcomes_topic,
-            self.partition,
-            record.key,
-            self._outcomes.encode(outcome),
-            self._facts.outcome(es, headers.command_id, headers.type, answer.version),
-        )
+        return self._facts.outcome(request, outcome, trail)
 
-    def _answer(self, request: _Request, handled: Handled, answer: Answer) -> None:
-        self.known.add(request.headers.command_id, answer, request.record.timestamp_ms)
+    def _answer(self, request: Request, handled: Handled, answer: Answer) -> None:
+        record = request.record
+        self.known.add(request.headers.command_id, answer, record.timestamp_ms)
+        handled.marks.last_origin = record.offset
+        handled.counts[answer.status] = handled.counts.get(answer.status, 0) + 1
         self._queue_reply(request, handled, answer)
 
-    def _answer_again(self, request: _Request, known: Answer, handled: Handled) -> None:
-        self._queue_reply(request, handled, known, reused=known.body_hash != request.body_hash)
-
-    def _queue_reply(self, request: _Request, handled: Handled, answer: Answer, *, reused: bool = False) -> None:
+    def _queue_reply(
+        self, request: Request, handled: Handled, answer: Answer, *, reused: bool = False, state: bytes = b""
+    ) -> None:
         headers = request.headers
-        if headers.reply_partition is not None and headers.client_id != NO_CLIENT:
+        if headers.reply_partition is not None and request.wants_reply:
             handled.replies.append(
-                PendingReply(headers.client_id, headers.reply_partition, headers.command_id, answer, reused)
+                PendingReply(headers.client_id, headers.reply_partition, headers.command_id, answer, reused, state)
             )
-
-
-class _Request(NamedTuple):
-    record: Record
-    headers: CommandHeaders
-    body_hash: bytes
-
-    @property
-    def aggregate_id(self) -> str:
-        return self.record.key.decode(errors="replace")
 
 
 class _Refused(Exception):
@@ -356,20 +351,28 @@ class _Refused(Exception):
         self.status, self.code, self.details = status, code, details
 
 
-def _text_of(error: BaseException) -> str:
+def _context(request: Request, version: int) -> Context:
+    trail, command_id = request.headers.trail, request.headers.command_id
+    return Context(
+        id=request.aggregate_id,
+        version=version,
+        time=time_from_ms(request.record.timestamp_ms),
+        command_id=command_id,
+        correlation_id=trail.correlation_id or command_id,
+        actor=trail.actor or None,
+        metadata=trail.metadata,
+    )
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, at most 1,000 characters of it."""
     try:
         return str(error)[:_MESSAGE_CHARACTERS]
     except Exception:  # noqa: BLE001 - user code again: an error that cannot say what it is
         return "the error has no readable text"
 
 
-def _passed_on(trail: Trail) -> Trail:
-    # What caused an event is its command, whose id the event carries: only the rest is passed on.
-    if not trail.causation_id:
-        return trail
-    return Trail(trail.correlation_id, "", trail.actor, trail.metadata)
-
-
-def _codecs(classes: Any, schemas: SchemaStore) -> dict[str, Any]:
+def codecs_by_name(classes: Any, schemas: SchemaStore) -> dict[str, Any]:
+    """One codec per message class, under each of its names."""
     by_class = {message: MessageCodec(message, message.message_name, schemas) for message in set(classes.values())}
     return {name: by_class[message] for name, message in classes.items()}

@@ -8,7 +8,7 @@ can still move; asked for committed records only, it stops below a transaction t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,20 +17,25 @@ import structlog
 from eventsource.app import App
 from eventsource.clock import Clock
 from eventsource.commands.handling import CommandHandling
+from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner_state import OwnerState, check_transition
+from eventsource.commands.recovery import Bounds, PartitionRecovery, StorePlace
 from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionReplay
 from eventsource.commands.replies import ReplySender
+from eventsource.commands.state_folder import StateFolder, default_state_dir
+from eventsource.commands.state_store import StateStore, StoreIdentity
 from eventsource.domain import Aggregate
-from eventsource.errors import BrokerUnavailable, OffsetLost, RecordRefused, Retriable, TransactionAborted
+from eventsource.domain.fingerprint import evolve_fingerprint
+from eventsource.errors import RecordRefused, Retriable, StateStoreFailed, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership
 from eventsource.log.reader import LogReader
-from eventsource.log.record import Outgoing, Record
+from eventsource.log.record import Record
 from eventsource.log.steps import Step, StepListener
 from eventsource.log.transactions import PartitionWriter, is_checked_metadata
 from eventsource.names import Names
-from eventsource.schemas import SchemaStore
+from eventsource.schemas import SchemaStore, StateCodec
 from eventsource.settings import Settings
 
 _log = structlog.get_logger("eventsource.owner")
@@ -39,7 +44,6 @@ _READ_SECONDS: Final = 0.1
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _HOUR_MS: Final = 3_600_000
-_REPLAY_RECORDS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,10 @@ class OwnerParts:
     admin: LogAdmin
     membership: Membership
     replies: ReplySender
-    commands_topic_id: bytes
+    topic_ids: Mapping[str, bytes]
+    """Kafka's ids of the aggregate's commands, events and outcomes topics."""
+    state_codec: StateCodec[Any] | None
+    budget: MemoryBudget
     on_step: StepListener
 
     @property
@@ -89,16 +96,29 @@ class PartitionOwner:
             parts.aggregate,
             partition,
             names=names,
-            commands_topic_id=parts.commands_topic_id,
+            commands_topic_id=parts.topic_ids[self._commands[0]],
             schemas=parts.schemas,
             window_ms=parts.window_ms,
             max_event_bytes=parts.settings.worker.max_event_bytes,
+            state_codec=parts.state_codec,
+            budget=parts.budget,
         )
-        self._replay = PartitionReplay(parts.aggregate, self._handling, parts.schemas, parts.commands_topic_id)
-        self._replayed: dict[TopicAndPartition, int] = {}
+        self._memory = self._handling.memory
+        self._stop = threading.Event()
+        kafka = parts.settings.kafka
+        self._recovery = PartitionRecovery(
+            self._memory,
+            self._new_replay,
+            self._events,
+            self._outcomes,
+            store=self._store_place(),
+            patience_seconds=kafka.request_timeout_seconds + kafka.transaction_timeout_seconds,
+            clock=parts.clock,
+            stopped=self._stop.is_set,
+            checkpointed=lambda: self._step(Step.CHECKPOINTED),
+        )
         self._batch_limit = self._largest_batch
         self._commits = 0
-        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"owner {self._name}[{partition}]", daemon=True)
         self._log = _log.bind(aggregate=self._name, partition=partition)
 
@@ -115,29 +135,65 @@ class PartitionOwner:
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
+    def _new_replay(self) -> PartitionReplay:
+        parts = self._parts
+        topic_id = parts.topic_ids[self._commands[0]]
+        return PartitionReplay(parts.aggregate, self.partition, self._memory, parts.schemas, topic_id)
+
+    def _store_place(self) -> StorePlace | None:
+        parts, names, name = self._parts, self._parts.names, self._name
+        codec = parts.state_codec
+        if codec is None:
+            return None
+        identity = StoreIdentity(
+            aggregate=name,
+            partition=self.partition,
+            commands_topic_id=parts.topic_ids[names.commands(name)].hex(),
+            events_topic_id=parts.topic_ids[names.events(name)].hex(),
+            outcomes_topic_id=parts.topic_ids[names.outcomes(name)].hex(),
+            code=evolve_fingerprint(parts.aggregate).hex(),
+            window_ms=parts.window_ms,
+        )
+        state_dir = parts.settings.worker.state_dir or default_state_dir()
+        return StorePlace(
+            claim=lambda: StateFolder.claim(state_dir, names.prefix, name, self.partition),
+            open=lambda folder: StateStore.open(folder.path, identity),
+            codec=codec,
+        )
+
     # --- the thread ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._parts.budget.enter()
         try:
             with LogReader(self._parts.settings.kafka.client_config()) as reader:
-                pause = _FIRST_PAUSE_SECONDS
-                while self._wait_until_member():
-                    commits = self._commits
-                    try:
-                        self._own(reader)
-                    except Retriable as error:
-                        self._handling.rollback()
-                        self._to(OwnerState.RETURNING)
-                        self._log.warning("owner_returns_to_committed_state", reason=str(error))
-                        if self._commits > commits:
-                            pause = _FIRST_PAUSE_SECONDS
-                        self._stop.wait(pause)
-                        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                self._own_until_stopped(reader)
+            self._recovery.close(keep=True)
             self._to(OwnerState.CLOSED)
         except BaseException as error:  # noqa: BLE001 - kept for the worker, which raises it in its own thread
             self._log.error("owner_failed", error=str(error), kind=type(error).__name__)
+            self._recovery.close(keep=False)
             self.failure = error
             self.state = OwnerState.FAILED
+        finally:
+            self._parts.budget.leave()
+
+    def _own_until_stopped(self, reader: LogReader) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while self._wait_until_member():
+            commits = self._commits
+            try:
+                self._own(reader)
+            except Retriable as error:
+                self._handling.rollback()
+                if isinstance(error, StateStoreFailed):
+                    self._recovery.store_failed()
+                self._to(OwnerState.RETURNING)
+                self._log.warning("owner_returns_to_committed_state", reason=str(error))
+                if self._commits > commits:
+                    pause = _FIRST_PAUSE_SECONDS
+                self._stop.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _wait_until_member(self) -> bool:
         """Whether to go on. Only a member whom the group gives the partition may shut others out by fencing it."""
@@ -186,6 +242,7 @@ class PartitionOwner:
         if self._stop.is_set():
             return None
         self._to(OwnerState.LOCATING)
+        self._recovery.open_store()
         admin = self._parts.admin
         kafka = self._parts.settings.kafka
         committed = committed_offsets(
@@ -195,66 +252,18 @@ class PartitionOwner:
         firsts = admin.first_offsets([self._events, self._outcomes, self._commands])
         self._step(Step.LOCATED)
         self._to(OwnerState.REPLAYING)
-        if not self._replay_to(reader, firsts, ends):
+        if not self._recovery.read(reader, Bounds(firsts, ends)):
             return None
         self._step(Step.REPLAYED)
-        self._replay.check_committed(committed, admin.end_offsets([self._commands])[self._commands])
+        replay = self._recovery.replay
+        replay.check_committed(committed, admin.end_offsets([self._commands])[self._commands])
         self._log.info(
             "partition_taken_over",
-            events=self._replay.events,
+            events=replay.events,
             aggregates=len(self._handling.states),
             seconds=round(self._parts.clock.monotonic() - began, 3),
         )
         return firsts[self._commands] if committed is None else committed
-
-    def _replay_to(
-        self, reader: LogReader, firsts: dict[TopicAndPartition, int], ends: dict[TopicAndPartition, int]
-    ) -> bool:
-        # Events before outcomes: an outcome's answer points at the event that the aggregate had reached.
-        takers: list[tuple[TopicAndPartition, Callable[[Record], None]]] = [
-            (self._events, self._replay.event),
-            (self._outcomes, self._replay.outcome),
-        ]
-        for where, take in takers:
-            start = self._replayed.get(where, firsts[where])
-            if firsts[where] > self._replayed.get(where, 0):
-                raise OffsetLost(
-                    f"{where[0]}[{where[1]}] begins at offset {firsts[where]}: records were deleted that the aggregates are made of; "
-                    "restore the topic, and see that its retention is unlimited"
-                )
-            if start >= ends[where]:
-                continue
-            if not self._read_to(reader, where, start, ends[where], take):
-                return False
-        self._replay.finish()
-        return True
-
-    def _read_to(
-        self, reader: LogReader, where: TopicAndPartition, start: int, end: int, take: Callable[[Record], None]
-    ) -> bool:
-        reader.assign({where: start})
-        patience = (
-            self._parts.settings.kafka.request_timeout_seconds + self._parts.settings.kafka.transaction_timeout_seconds
-        )
-        moved_at = self._parts.clock.monotonic()
-        # The position passes transaction markers, which no record shows: only it tells that the end was reached.
-        while reader.position(*where) < end:
-            if self._stop.is_set():
-                return False
-            records = reader.read(_REPLAY_RECORDS, _READ_SECONDS)
-            for record in records:
-                take(record)
-                self._replayed[where] = record.offset + 1
-            now = self._parts.clock.monotonic()
-            if records:
-                moved_at = now
-            elif now - moved_at > patience:
-                raise BrokerUnavailable(
-                    f"{where[0]}[{where[1]}] could not be read to its end {end}: the reader stands at {reader.position(*where)}; "
-                    "check for a hanging transaction with kafka-transactions"
-                )
-        self._replayed[where] = max(end, self._replayed.get(where, 0))
-        return True
 
     # --- handling ------------------------------------------------------------------------------------------------
 
@@ -275,6 +284,10 @@ class PartitionOwner:
         if batch:
             self._step(Step.READ)
             self._transact(batch, writer, owned.metadata)
+        now = self._parts.clock.monotonic()
+        if self._memory.checkpoint_due(now, idle=not batch):
+            self._memory.checkpoint(now)
+            self._step(Step.CHECKPOINTED)
 
     def _transact(self, batch: list[Record], writer: PartitionWriter, metadata: bytes | None) -> None:
         handled = self._handling.handle(batch)
@@ -286,16 +299,11 @@ class PartitionOwner:
             if isinstance(error, RecordRefused) and len(batch) == 1:
                 self._handling.refuse(batch[0].offset, str(error))
             raise
-        self._handling.commit(offsets)
+        self._handling.commit(handled, offsets)
         self._commits += 1
-        self._note_written(handled.records, offsets)
         self._step(Step.APPLIED)
         self._batch_limit = min(self._largest_batch, self._batch_limit * 2)
         self._parts.replies.send(
-            [(reply.reply_partition, reply.client_id, self._handling.reply(reply)) for reply in handled.replies]
+            (reply.reply_partition, reply.client_id, reply.reply(self.partition)) for reply in handled.replies
         )
         self._step(Step.REPLIED)
-
-    def _note_written(self, records: Sequence[Outgoing], offsets: list[int]) -> None:
-        for record, offset in zip(records, offsets, strict=True):
-            self._replayed[record.topic, record.partition] = offset + 1

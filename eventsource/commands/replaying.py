@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 
 from eventsource.commands.deduplication import Answer
-from eventsource.commands.handling import CommandHandling
+from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
-from eventsource.domain import Aggregate
-from eventsource.errors import DecodeError, ForkDetected, OffsetLost, UnknownFingerprint
+from eventsource.domain import Aggregate, Event
+from eventsource.errors import DecodeError, ForkDetected, HeaderError, OffsetLost, UnknownFingerprint
 from eventsource.log.events import EventDecoder
 from eventsource.log.headers import EventHeaders, Origin, read_event_headers, read_outcome_headers
 from eventsource.log.record import Record
-from eventsource.log.recorded import Recorded
 from eventsource.schemas import MessageCodec, SchemaStore
 
 _log = structlog.get_logger("eventsource.replay")
@@ -32,62 +32,87 @@ class PartitionReplay:
     """
 
     def __init__(
-        self, aggregate: type[Aggregate[Any]], handling: CommandHandling, schemas: SchemaStore, commands_topic_id: bytes
+        self,
+        aggregate: type[Aggregate[Any]],
+        partition: int,
+        memory: PartitionMemory,
+        schemas: SchemaStore,
+        commands_topic_id: bytes,
     ) -> None:
-        self._handling = handling
+        self._memory = memory
+        self._partition = partition
         self._name = aggregate.__definition__.name
         self._decoder = EventDecoder(aggregate, schemas)
         self._outcomes = MessageCodec(Outcome, OUTCOME_NAME, schemas)
         self._topic_id = commands_topic_id
         self._unfinished: tuple[str, EventHeaders] | None = None
-        self.last_origin = -1
-        """The offset of the newest command that left an event or outcome here; -1: none has."""
         self.events = 0
+        """How many events were read."""
 
-    def event(self, record: Record) -> None:
-        """Takes the next record of the events topic.
+    def take_events(self, records: Sequence[Record]) -> None:
+        """Takes the next records of the events topic.
 
-        Raises `HeaderError` when it is not the framework's, and `BrokerUnavailable` when its schema cannot be read just now;
-        the same record may be given again then.
+        Raises `HeaderError` when one is not the framework's, `StateStoreFailed`, and `BrokerUnavailable` when a schema cannot be
+        read just now; what was taken before that is kept, and the rest may be given again.
         """
-        headers = read_event_headers(record.headers)
-        decoded = self._decoded(record)
+        memory = self._memory
+        memory.prefetch((record.key.decode(errors="replace") for record in records), ())
+        for record in records:
+            self._event(record)
+
+    def _event(self, record: Record) -> None:
+        try:
+            headers = read_event_headers(record.headers)
+        except HeaderError as error:
+            raise HeaderError(f"{record.topic}[{record.partition}]@{record.offset}: {error}") from error
+        event: Event | str
+        try:
+            event = self._decoder.event(record, headers)
+        except (DecodeError, UnknownFingerprint) as error:  # unknown only after the store waited for the fingerprint
+            event = str(error)
+        memory = self._memory
         aggregate_id = record.key.decode(errors="replace")
         self.events += 1
         self._note_origin(headers.origin)
-        known = self._handling.known.find(headers.command_id)
+        known = memory.known.find(headers.command_id) if headers.index > 1 else None
         if known is None or known.status is Status.ACCEPTED:  # not over the answer that half of it is missing
             answer = Answer(headers.body_hash, Status.ACCEPTED, headers.version, record.offset)
-            self._handling.known.remember(headers.command_id, answer, headers.time_ms)
-        self._check_whole(aggregate_id, headers, record.offset)
-        states = self._handling.states
-        current = states.find(aggregate_id)
+            memory.known.remember(headers.command_id, answer, headers.time_ms)
+        if headers.count != 1 or self._unfinished is not None:
+            self._check_whole(aggregate_id, headers, record.offset)
+        states = memory.states
+        current = memory.find_aggregate(aggregate_id)
         expected = (current.version if current is not None else 0) + 1
-        if not states.is_stopped(aggregate_id) and headers.version != expected:
+        stopped = aggregate_id in states.stopped
+        if not stopped and headers.version != expected:
             states.stop(
                 aggregate_id,
                 f"{self._name} {aggregate_id!r} is stopped: its log has a {'gap' if headers.version > expected else 'repeat'}: version "
                 f"{headers.version} at offset {record.offset}, where {expected} was due; "
                 f"inspect it with `eventsource events show {self._name} {aggregate_id}`",
             )
-        if isinstance(decoded, str):
-            states.stop(aggregate_id, f"{self._name} {aggregate_id!r} is stopped: {decoded}")
-        elif not states.is_stopped(aggregate_id):
-            states.replay(aggregate_id, decoded.event, headers.version, record.offset)
+        elif isinstance(event, str):
+            states.stop(aggregate_id, f"{self._name} {aggregate_id!r} is stopped: {event}")
+        elif not stopped:
+            states.replay(aggregate_id, event, headers.version, record.offset)
+        position = memory.position
+        position.events = record.offset + 1
+        position.newest_event = record.offset, headers.ce_id
 
-    def _decoded(self, record: Record) -> Recorded | str:
-        """The event, or why it cannot be read."""
-        try:
-            return self._decoder.decode(record)
-        except (
-            DecodeError,
-            UnknownFingerprint,
-        ) as error:  # a fingerprint is unknown only after the store waited for it
-            return str(error)
+    @property
+    def between_commands(self) -> bool:
+        """Whether no command's events have been read in part: only then may a state store take in what was replayed."""
+        return self._unfinished is None
 
-    def outcome(self, record: Record) -> None:
-        """Takes the next record of the outcomes topic."""
+    def take_outcomes(self, records: Sequence[Record]) -> None:
+        """Takes the next records of the outcomes topic. Raises as `take_events` does, and `DecodeError`."""
+        self._memory.prefetch((record.key.decode(errors="replace") for record in records), ())
+        for record in records:
+            self._outcome(record)
+
+    def _outcome(self, record: Record) -> None:
         headers = read_outcome_headers(record.headers)
+        memory = self._memory
         self._note_origin(headers.origin)
         outcome = self._outcomes.decode(record.value or b"")
         try:
@@ -97,13 +122,15 @@ class PartitionReplay:
                 f"{record.topic}[{record.partition}]@{record.offset}: an outcome of status {outcome.status}, which this version does not "
                 "know: upgrade the worker"
             ) from None
-        current = self._handling.states.find(record.key.decode(errors="replace"))
+        current = memory.find_aggregate(record.key.decode(errors="replace"))
         offset = current.offset if current is not None and current.version >= outcome.version else -1
-        self._handling.known.remember(
+        memory.known.remember(
             headers.command_id,
             Answer(headers.body_hash, status, outcome.version, offset, -1, outcome.code, outcome.details),
             headers.time_ms,
         )
+        memory.position.outcomes = record.offset + 1
+        memory.position.newest_outcome = record.offset, headers.command_id
 
     def finish(self) -> None:
         """To be called at the end: a command whose events are not all there stops its aggregate."""
@@ -118,33 +145,31 @@ class PartitionReplay:
         A torn transaction may leave it up to one batch behind, which deduplication heals; anything else would execute commands
         again, or skip some.
         """
-        if committed is None and self.last_origin >= 0:
+        last = self._memory.position.last_origin
+        partition = f"partition {self._partition} of {self._name}"
+        mend = f"set it to {last + 1} with kafka-consumer-groups --reset-offsets"
+        if committed is None and last >= 0:
             raise OffsetLost(
-                f"the group of {self._name}'s owners has no committed offset for partition {self._handling.partition}, yet commands up to "
-                f"offset {self.last_origin} were handled: set it to {self.last_origin + 1} with kafka-consumer-groups --reset-offsets"
+                f"{partition}: the owners' group has no committed offset, yet commands up to offset {last} were handled: {mend}"
             )
-        if committed is not None and committed + MAX_TRANSACTION_COMMANDS <= self.last_origin:
+        if committed is not None and committed + MAX_TRANSACTION_COMMANDS <= last:
             raise OffsetLost(
-                f"partition {self._handling.partition} of {self._name}: the committed offset {committed} lies below {self.last_origin}, "
-                f"the newest command that was handled: set it to {self.last_origin + 1} with kafka-consumer-groups --reset-offsets"
+                f"{partition}: the committed offset {committed} lies below {last}, the newest command that was handled: {mend}"
             )
         if committed is not None and committed > end:
             raise OffsetLost(
-                f"partition {self._handling.partition} of {self._name}: the committed offset {committed} lies past the end of the commands "
-                f"topic, {end}: commands were lost; find out how before going on"
+                f"{partition}: the committed offset {committed} lies past the end of the commands topic, {end}: commands were lost; "
+                "find out how before going on"
             )
-        if committed is not None and committed <= self.last_origin:
+        if committed is not None and committed <= last:
             _log.warning(
-                "offset_behind_log",
-                aggregate=self._name,
-                partition=self._handling.partition,
-                committed=committed,
-                last=self.last_origin,
+                "offset_behind_log", aggregate=self._name, partition=self._partition, committed=committed, last=last
             )
 
     def _note_origin(self, origin: Origin) -> None:
-        if origin.topic_id == self._topic_id:
-            self.last_origin = max(self.last_origin, origin.offset)
+        position = self._memory.position
+        if origin.offset > position.last_origin and origin.topic_id == self._topic_id:
+            position.last_origin = origin.offset
 
     def _check_whole(self, aggregate_id: str, headers: EventHeaders, offset: int) -> None:
         before, self._unfinished = self._unfinished, None
@@ -170,9 +195,9 @@ class PartitionReplay:
 
     def _stop_incomplete(self, aggregate_id: str, headers: EventHeaders, what: str) -> None:
         reason = f"{self._name} {aggregate_id!r} is stopped: {what}; inspect it with `eventsource events show {self._name} {aggregate_id}`"
-        self._handling.states.stop(aggregate_id, reason)
+        self._memory.states.stop(aggregate_id, reason)
         # Half a command was not accepted, whoever asks again.
-        self._handling.known.remember(
+        self._memory.known.remember(
             headers.command_id,
             Answer(
                 headers.body_hash,

@@ -6,8 +6,8 @@ where their events stand. A reply that is lost is an unknown outcome: the same c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaError, Message, Producer
@@ -18,6 +18,11 @@ from eventsource.log.client_config import producer_config
 _log = structlog.get_logger("eventsource.replies")
 
 
+_RECORD_BYTES: Final = (
+    32_768  # replies to one client travel together up to this size, which brokers and clients take at ease
+)
+
+
 class ReplySender:
     """Safe to share between the owners of a worker."""
 
@@ -25,15 +30,35 @@ class ReplySender:
         self._topic = topic
         self._producer = Producer({**producer_config(client_config), "delivery.report.only.error": True})
 
-    def send(self, replies: Sequence[tuple[int, bytes, Reply]]) -> None:
-        """Sends replies, each to a partition of the replies topic under a client's id. Never blocks for long, never raises."""
+    def send(self, replies: Iterable[tuple[int, bytes, Reply]]) -> None:
+        """Sends replies, each to a partition of the replies topic under a client's id. Never blocks for long, never raises.
+
+        Those to one client are joined: a record costs as much as ten replies.
+        """
+        waiting: dict[tuple[int, bytes], list[bytes]] = {}
+        sizes: dict[tuple[int, bytes], int] = {}
         for partition, client_id, reply in replies:
-            try:
-                self._producer.produce(self._topic, reply.encode(), client_id, partition, on_delivery=_report_loss)
-            except Exception as error:  # noqa: BLE001 - the command is committed: a reply that is lost must not undo its owner
-                self._producer.poll(0.1)
-                _log.warning("reply_not_sent", command_id=reply.command_id, error=str(error))
+            data = reply.encode()
+            address = partition, client_id
+            joined = waiting.setdefault(address, [])
+            size = sizes.get(address, 0) + len(data)
+            if joined and size > _RECORD_BYTES:
+                self._produce(address, joined)
+                waiting[address] = joined = []
+                size = len(data)
+            joined.append(data)
+            sizes[address] = size
+        for address, joined in waiting.items():
+            self._produce(address, joined)
         self._producer.poll(0)
+
+    def _produce(self, address: tuple[int, bytes], joined: list[bytes]) -> None:
+        partition, client_id = address
+        try:
+            self._producer.produce(self._topic, b"".join(joined), client_id, partition, on_delivery=_report_loss)
+        except Exception as error:  # noqa: BLE001 - the commands are committed: a reply that is lost must not undo their owner
+            self._producer.poll(0.1)
+            _log.warning("replies_not_sent", replies=len(joined), error=str(error))
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         """Sends what waits, for at most `timeout_seconds`."""
@@ -43,4 +68,4 @@ class ReplySender:
 
 def _report_loss(error: KafkaError | None, _message: Message) -> None:
     if error is not None:
-        _log.warning("reply_not_delivered", error=error.str())
+        _log.warning("replies_not_delivered", error=error.str())

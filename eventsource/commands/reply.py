@@ -10,15 +10,15 @@ from eventsource.errors import DecodeError
 
 _VERSION: Final = 1
 _FIXED = struct.Struct(
-    ">BBiqqHHI"
-)  # version, status, partition, offset, aggregate version, lengths of id, code, details
+    ">BBiqqHHII"
+)  # version, status, partition, offset, aggregate version, lengths of id, code, details, state
 
 
 class Reply(NamedTuple):
     """The answer to one command.
 
     `partition` and `offset` say where in the events topic the aggregate's newest event stands, `version` is its version;
-    the offset is -1 where there is none.
+    the offset is -1 where there is none. `state` is what a load asked for, as `StateCodec` writes it.
     """
 
     command_id: str
@@ -28,34 +28,57 @@ class Reply(NamedTuple):
     version: int
     code: str = ""
     details: str = ""
+    state: bytes = b""
 
     def encode(self) -> bytes:
         """The reply's bytes."""
         command_id, code, details = self.command_id.encode(), self.code.encode(), self.details.encode()
         fixed = _FIXED.pack(
-            _VERSION, self.status, self.partition, self.offset, self.version, len(command_id), len(code), len(details)
+            _VERSION,
+            self.status,
+            self.partition,
+            self.offset,
+            self.version,
+            len(command_id),
+            len(code),
+            len(details),
+            len(self.state),
         )
-        return b"".join((fixed, command_id, code, details))
+        return b"".join((fixed, command_id, code, details, self.state))
 
     @classmethod
-    def decode(cls, data: bytes) -> Reply:
-        """Reads a reply. Raises `DecodeError` if it is none of this version."""
+    def decode_all(cls, data: bytes) -> list[Reply]:
+        """Reads the replies that one record holds, one behind the other. Raises `DecodeError` if it is none of this version."""
+        found = []
+        at = 0
+        while at < len(data):
+            reply, at = cls._decode(data, at)
+            found.append(reply)
+        return found
+
+    @classmethod
+    def _decode(cls, data: bytes, start: int) -> tuple[Reply, int]:
         try:
-            version, status, partition, offset, aggregate_version, *lengths = _FIXED.unpack_from(data)
-            if version != _VERSION or len(data) != _FIXED.size + sum(lengths):
+            version, status, partition, offset, aggregate_version, *lengths = _FIXED.unpack_from(data, start)
+            id_at = start + _FIXED.size
+            code_at = id_at + lengths[0]
+            details_at = code_at + lengths[1]
+            state_at = details_at + lengths[2]
+            end = state_at + lengths[3]
+            if version != _VERSION or len(data) < end:
                 raise DecodeError(
                     f"a reply of version {version} and {len(data)} bytes cannot be read: upgrade the client"
                 )
-            id_end = _FIXED.size + lengths[0]
-            code_end = id_end + lengths[1]
-            return cls(
-                data[_FIXED.size : id_end].decode(),
+            reply = cls(
+                data[id_at:code_at].decode(),
                 Status(status),
                 partition,
                 offset,
                 aggregate_version,
-                data[id_end:code_end].decode(),
-                data[code_end:].decode(),
+                data[code_at:details_at].decode(),
+                data[details_at:state_at].decode(),
+                data[state_at:end],
             )
         except (struct.error, ValueError) as error:
             raise DecodeError(f"a reply cannot be read ({error}): upgrade the client") from error
+        return reply, end

@@ -150,7 +150,7 @@ class Requests:
             self._expire(float("inf"))
 
     def _take(self, records: Sequence[Record]) -> None:
-        replies = [reply for record in records if (reply := self._reply(record)) is not None]
+        replies = [reply for record in records for reply in self._replies(record)]
         if not replies:
             return
         with self._room:
@@ -164,14 +164,14 @@ class Requests:
         for waiting, reply in answered:
             self._answer(waiting, reply)
 
-    def _reply(self, record: Record) -> Reply | None:
+    def _replies(self, record: Record) -> Sequence[Reply]:
         if record.key != self.client_id or record.value is None:
-            return None
+            return ()
         try:
-            return Reply.decode(record.value)
+            return Reply.decode_all(record.value)
         except DecodeError as error:
             _log.error("reply_unreadable", error=str(error))
-            return None
+            return ()
 
     def _answer(self, waiting: _Waiting, reply: Reply) -> None:
         try:

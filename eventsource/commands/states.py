@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from eventsource.commands.generations import Generations
 from eventsource.domain import Aggregate, Event
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import ForkDetected
@@ -33,54 +35,58 @@ class AggregateStates:
 
     def __init__(self, definition: AggregateDefinition) -> None:
         self._definition = definition
-        self._committed: dict[str, Current] = {}
+        self.aggregates: Generations[str, Current] = Generations()
+        self.stopped: dict[str, str] = {}
+        """The stopped aggregates and why."""
         self._edited: dict[str, _Edited] = {}
-        self._stopped: dict[str, str] = {}
 
     def find(self, aggregate_id: str) -> Current | None:
-        """The aggregate as the commands handled so far leave it, or None where it does not exist."""
+        """The aggregate as the commands handled so far leave it, or None where memory has none."""
         edited = self._edited.get(aggregate_id)
-        return edited.current if edited is not None else self._committed.get(aggregate_id)
+        return edited.current if edited is not None else self.aggregates.get(aggregate_id)
+
+    def absent(self, aggregate_ids: Iterable[str]) -> list[str]:
+        """Those of the ids that memory does not hold."""
+        edited, get = self._edited, self.aggregates.get
+        return [id_ for id_ in dict.fromkeys(aggregate_ids) if id_ not in edited and get(id_) is None]
 
     def check(self, aggregate_id: str) -> None:
         """Raises `ForkDetected` if the aggregate was stopped."""
-        reason = self._stopped.get(aggregate_id)
+        reason = self.stopped.get(aggregate_id)
         if reason is not None:
             raise ForkDetected(reason)
 
     def stop(self, aggregate_id: str, reason: str) -> None:
         """Stops an aggregate whose history cannot be trusted or read: its commands fail with this reason."""
-        self._stopped.setdefault(aggregate_id, reason)
-
-    def is_stopped(self, aggregate_id: str) -> bool:
-        """Whether the aggregate was stopped."""
-        return aggregate_id in self._stopped
-
-    @property
-    def stopped(self) -> dict[str, str]:
-        """The stopped aggregates and why."""
-        return dict(self._stopped)
+        self.stopped.setdefault(aggregate_id, reason)
 
     # --- a batch -------------------------------------------------------------------------------------------------
 
     def apply(self, aggregate_id: str, events: tuple[Event, ...], first_index: int) -> Current:
-        """Applies one command's events. If one of them cannot be applied, the aggregate is as it was before this command."""
+        """Applies one command's events, then checks the aggregate's invariants.
+
+        If one of them cannot be applied or an invariant does not hold, the aggregate is as it was before this command, and
+        what was raised comes through.
+        """
         edited = self._edited.get(aggregate_id)
         if edited is None:
-            edited = self._edited[aggregate_id] = _Edited(self._copy(self._committed.get(aggregate_id)))
+            edited = self._edited[aggregate_id] = _Edited(self._copy(self.aggregates.get(aggregate_id)))
         try:
             for index, event in enumerate(events, first_index):
                 edited.current = self._evolved(edited.current, event, index)
-        except Exception:
+            current = edited.current
+            if current is not None:
+                self._definition.check_invariants(current.state)
+        except BaseException:
             self._rebuild(aggregate_id, edited)
             raise
-        edited.events.extend((event, index) for index, event in enumerate(events, first_index))
-        if edited.current is None:
+        if current is None:
             raise ForkDetected(f"{aggregate_id}: no event was applied; report this")
-        return edited.current
+        edited.events.extend((event, index) for index, event in enumerate(events, first_index))
+        return current
 
     def _rebuild(self, aggregate_id: str, edited: _Edited) -> None:
-        edited.current = self._copy(self._committed.get(aggregate_id))
+        edited.current = self._copy(self.aggregates.get(aggregate_id))
         for event, index in edited.events:
             edited.current = self._evolved(edited.current, event, index)
 
@@ -100,13 +106,13 @@ class AggregateStates:
 
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch changed, whose records were given these offsets."""
+        keep = self.aggregates.unsaved
         for aggregate_id, edited in self._edited.items():
             current = edited.current
-            if current is not None:
-                if current.index >= 0:
-                    current.offset = offsets[current.index]
-                    current.index = -1
-                self._committed[aggregate_id] = current
+            if current is not None and current.index >= 0:
+                current.offset = offsets[current.index]
+                current.index = -1
+                keep[aggregate_id] = current
         self._edited.clear()
 
     def rollback(self) -> None:
@@ -116,8 +122,11 @@ class AggregateStates:
     # --- a replay ------------------------------------------------------------------------------------------------
 
     def replay(self, aggregate_id: str, event: Event, version: int, offset: int) -> None:
-        """Applies an event read back from the log. Whatever the event's handler raises stops the aggregate."""
-        current = self._committed.get(aggregate_id)
+        """Applies an event read back from the log. Whatever the event's handler raises stops the aggregate.
+
+        A stopped aggregate's state may be half changed: nothing reads it any more, and it is never saved.
+        """
+        current = self.aggregates.get(aggregate_id)
         try:
             state = self._definition.evolve(current.state if current is not None else None, event)
         except Exception as error:  # noqa: BLE001 - user code; kept as the reason that its commands are answered with
@@ -127,7 +136,7 @@ class AggregateStates:
                 f"cannot be applied: {type(error).__name__}: {error}; mend the handler and start the worker again",
             )
             return
-        self._committed[aggregate_id] = Current(state, version, offset)
+        self.aggregates.unsaved[aggregate_id] = Current(state, version, offset)
 
     def __len__(self) -> int:
-        return len(self._committed)
+        return len(self.aggregates)

@@ -7,14 +7,16 @@ from typing import Any, Final
 
 import structlog
 
+from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner import OwnerParts, PartitionOwner
 from eventsource.commands.owner_state import OwnerState
 from eventsource.commands.replies import ReplySender
 from eventsource.consuming.definition import ConsumerContext
 from eventsource.domain import Aggregate
-from eventsource.errors import TopicMissing
+from eventsource.errors import DefinitionError, TopicMissing
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.membership import Membership
+from eventsource.schemas import SchemaStore, StateCodec
 
 _log = structlog.get_logger("eventsource.worker")
 _TURN_SECONDS: Final = 0.2
@@ -23,8 +25,12 @@ _TURN_SECONDS: Final = 0.2
 class CommandWorker:
     """Handles the commands of one aggregate, for as many partitions as the group gives it."""
 
-    def __init__(self, aggregate: type[Aggregate[Any]], context: ConsumerContext) -> None:
+    def __init__(
+        self, aggregate: type[Aggregate[Any]], context: ConsumerContext, budget: MemoryBudget | None = None
+    ) -> None:
+        """`budget` is the process's, shared by all its aggregates; without one, this aggregate has a whole one for itself."""
         self._aggregate = aggregate
+        self._budget = budget or MemoryBudget(context.settings.worker.state_memory_mb << 20)
         self._context = context
         self._owners: dict[TopicAndPartition, PartitionOwner] = {}
         self._lock = threading.Lock()
@@ -49,9 +55,10 @@ class CommandWorker:
         name = self._aggregate.__definition__.name
         topic = names.commands(name)
         admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
-        topic_id = admin.topic_ids([topic]).get(topic)
-        if topic_id is None:
-            raise TopicMissing(f"topic {topic} is missing: make it with `eventsource topics apply MODULE:APP`")
+        topic_ids = admin.topic_ids([topic, names.events(name), names.outcomes(name)])
+        for needed in (topic, names.events(name), names.outcomes(name)):
+            if needed not in topic_ids:
+                raise TopicMissing(f"topic {needed} is missing: make it with `eventsource topics apply MODULE:APP`")
         membership = Membership(
             kafka.client_config(),
             names.owners(name),
@@ -69,7 +76,9 @@ class CommandWorker:
             admin=admin,
             membership=membership,
             replies=replies,
-            commands_topic_id=topic_id,
+            topic_ids=topic_ids,
+            state_codec=_state_codec(self._aggregate, self._context.schemas),
+            budget=self._budget,
             on_step=self._context.on_step,
         )
         self._membership = membership
@@ -116,3 +125,12 @@ class CommandWorker:
             if not owner.join(max(0.0, deadline - self._context.clock.monotonic())):
                 # Its transaction hangs at the broker. Whoever owns the partition next fences it.
                 _log.warning("owner_did_not_end", partition=owner.partition, state=owner.state)
+
+
+def _state_codec(aggregate: type[Aggregate[Any]], schemas: SchemaStore) -> StateCodec[Any] | None:
+    """What writes the aggregate's state, or None where that cannot be done exactly: all of them then stay in memory."""
+    try:
+        return StateCodec(aggregate, schemas)
+    except DefinitionError as error:
+        _log.warning("state_not_storable", aggregate=aggregate.__definition__.name, reason=str(error))
+        return None

@@ -14,8 +14,9 @@ from eventsource.domain.context import Context
 from eventsource.domain.copying import copier
 from eventsource.domain.exact import check_exact_fields
 from eventsource.domain.handlers import Handler
+from eventsource.domain.invariants import Invariant, invariants_of
 from eventsource.domain.message import Command, Event, Message
-from eventsource.errors import AlreadyExists, DefinitionError, NotFound
+from eventsource.errors import AlreadyExists, DefinitionError, InvariantBroken, NotFound
 
 if TYPE_CHECKING:
     from eventsource.domain.aggregate import Aggregate
@@ -41,6 +42,7 @@ class AggregateDefinition(Generic[A]):
     """The commands that may meet an id that does not exist."""
     copy: Callable[[A], A]
     """A copy that can be evolved without changing the original."""
+    invariants: tuple[Invariant, ...] = ()
     state_revision: int = 1
     """Raised by hand when code outside of the class makes other state from the same events."""
     handlers: tuple[Handler, ...] = ()
@@ -61,15 +63,21 @@ class AggregateDefinition(Generic[A]):
         `AlreadyExists` when there is one and the command only creates; `DefinitionError` when the class does not handle
         the command or returned anything but its own events. Whatever else the domain's code raises comes through.
         """
+        return self.decide_with(state, command, context.id, lambda: context)
+
+    def decide_with(
+        self, state: A | None, command: Command, aggregate_id: str, make_context: Callable[[], Context]
+    ) -> tuple[Event, ...]:
+        """As `decide`; the context is only made where the decider takes one."""
         kind = command.__class__
         found = (self._creating_deciders if state is None else self._deciders).get(kind)
         if found is None:
-            raise self._no_decider(state, command, context)
+            raise self._no_decider(state, command, aggregate_id)
         function, takes_context, where = found
         if state is None:
-            result = function(command, context) if takes_context else function(command)
+            result = function(command, make_context()) if takes_context else function(command)
         else:
-            result = function(state, command, context) if takes_context else function(state, command)
+            result = function(state, command, make_context()) if takes_context else function(state, command)
         if result.__class__ in self._events:
             return (result,)
         return self._checked(result, where)
@@ -98,6 +106,12 @@ class AggregateDefinition(Generic[A]):
             raise DefinitionError(f"{found[1]} returned {_shown(result)}: change self, and return nothing")
         return state
 
+    def check_invariants(self, state: A) -> None:
+        """Raises `InvariantBroken` where an invariant returned False, and whatever else it raised."""
+        for holds in self.invariants:
+            if holds(state) is False:
+                raise InvariantBroken(self.name, holds.__name__)
+
     def _checked(self, result: Any, where: str) -> tuple[Event, ...]:
         if result is None:
             return ()
@@ -117,12 +131,12 @@ class AggregateDefinition(Generic[A]):
             )
         return f"{where} returned {_shown(event)}, which is no event: return an event, several, or None"
 
-    def _no_decider(self, state: A | None, command: Command, context: Context) -> Exception:
+    def _no_decider(self, state: A | None, command: Command, aggregate_id: str) -> Exception:
         kind = command.__class__
         if state is None and kind in self._deciders:
-            return NotFound(self.name, context.id)
+            return NotFound(self.name, aggregate_id)
         if state is not None and kind in self._creating_deciders:
-            return AlreadyExists(self.name, context.id)
+            return AlreadyExists(self.name, aggregate_id)
         what = name_of(kind)
         return DefinitionError(
             f"{name_of(self.aggregate)} has no method for {what}: add one with @decides (or @creates) that takes it, or send "
@@ -170,6 +184,7 @@ def define(
         events=_only(Event, by_name),
         creating_commands=frozenset(kind for kind in commands if kind in creating_deciders),
         copy=copier(aggregate),
+        invariants=invariants_of(aggregate),
         state_revision=state_revision,
         handlers=handlers,
         _creating_deciders={

@@ -6,7 +6,7 @@ from typing import Any
 
 from eventsource.domain import Aggregate, Event
 from eventsource.errors import DecodeError, ForkDetected, HeaderError
-from eventsource.log.headers import read_event_headers
+from eventsource.log.headers import EventHeaders, read_event_headers
 from eventsource.log.record import Record
 from eventsource.log.recorded import Recorded, time_from_ms
 from eventsource.schemas import MessageCodec, SchemaStore
@@ -31,23 +31,12 @@ class EventDecoder:
 
     def decode(self, record: Record) -> Recorded:
         """The event in a record. Raises `HeaderError`, `DecodeError` or `UnknownFingerprint`, naming where the record stands."""
-        where = f"{record.topic}[{record.partition}]@{record.offset}"
+        where = _where(record)
         try:
             headers = read_event_headers(record.headers)
         except HeaderError as error:
             raise HeaderError(f"{where}: {error}") from error
-        codec = self._codecs.get(headers.type)
-        if codec is None:
-            raise DecodeError(
-                f"{where}: aggregate {self.aggregate!r} has no event named {headers.type!r}: "
-                "keep the class, or give its successor the old name in aliases"
-            )
-        if record.value is None:
-            raise DecodeError(f"{where}: an event without a value: only the framework may write to an events topic")
-        try:
-            event = codec.decode(record.value)
-        except DecodeError as error:
-            raise DecodeError(f"{where}: {error}") from error
+        event = self.event(record, headers)
         return Recorded(
             aggregate=self.aggregate,
             id=_aggregate_id(record, where),
@@ -61,6 +50,30 @@ class EventDecoder:
             offset=record.offset,
             trail=headers.trail,
         )
+
+    def event(self, record: Record, headers: EventHeaders) -> Event:
+        """The event alone, of a record whose headers were read. Raises `DecodeError` or `UnknownFingerprint`."""
+        codec = self._codecs.get(headers.type)
+        if codec is None or record.value is None:
+            raise self._unreadable(record, headers)
+        try:
+            return codec.decode(record.value)
+        except DecodeError as error:
+            raise DecodeError(f"{_where(record)}: {error}") from error
+
+    def _unreadable(self, record: Record, headers: EventHeaders) -> DecodeError:
+        if record.value is None:
+            return DecodeError(
+                f"{_where(record)}: an event without a value: only the framework may write to an events topic"
+            )
+        return DecodeError(
+            f"{_where(record)}: aggregate {self.aggregate!r} has no event named {headers.type!r}: "
+            "keep the class, or give its successor the old name in aliases"
+        )
+
+
+def _where(record: Record) -> str:
+    return f"{record.topic}[{record.partition}]@{record.offset}"
 
 
 def _aggregate_id(record: Record, where: str) -> str:

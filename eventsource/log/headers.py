@@ -24,6 +24,7 @@ KIND_OUTCOME: Final = 3
 BODY_HASH_BYTES: Final = 8
 MAX_COMMAND_ID_BYTES: Final = 1_024
 NO_CLIENT: Final = bytes(16)
+TRACE_PARENT: Final = "traceparent"  # W3C Trace Context; there only when the trace is sampled
 _SPEC_VERSION_HEADER: Final = ("ce_specversion", SPEC_VERSION)
 _NO_TRAIL: Final = bytes(6)  # three empty texts
 
@@ -75,6 +76,7 @@ class CommandHeaders(NamedTuple):
     reply_partition: int | None = None
     client_id: bytes = NO_CLIENT
     trail: Trail = EMPTY_TRAIL
+    traceparent: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +95,11 @@ class EventHeaders:
     body_hash: bytes
     trail: Trail = EMPTY_TRAIL
 
+    @property
+    def ce_id(self) -> str:
+        """`<command id>/<i>.<n>`."""
+        return f"{self.command_id}/{self.index}.{self.count}"
+
 
 @dataclass(frozen=True, slots=True)
 class OutcomeHeaders:
@@ -110,12 +117,9 @@ class OutcomeHeaders:
 
 def body_hash(key: bytes, type_: bytes, body: bytes) -> bytes:
     """The 8-byte BLAKE2b hash of a command's key, type and value: tells a repetition from another command under the same id."""
-    digest = blake2b(len(key).to_bytes(4, "big"), digest_size=BODY_HASH_BYTES)
-    digest.update(key)
-    digest.update(type_)
-    digest.update(b"\0")
-    digest.update(body)
-    return digest.digest()
+    return blake2b(
+        b"%b%b%b\0%b" % (len(key).to_bytes(4, "big"), key, type_, body), digest_size=BODY_HASH_BYTES
+    ).digest()
 
 
 # --- writing -----------------------------------------------------------------------------------------------------
@@ -144,13 +148,16 @@ def command_headers(headers: CommandHeaders) -> list[tuple[str, bytes]]:
         -1 if headers.reply_partition is None else headers.reply_partition,
         headers.client_id,
     ) + _trail_bytes(headers.trail)
-    return [
+    written = [
         _SPEC_VERSION_HEADER,
         ("ce_id", command_id),
         ("ce_source", headers.source.encode()),
         ("ce_type", headers.type.encode()),
         ("es", es),
     ]
+    if headers.traceparent is not None:
+        written.append((TRACE_PARENT, headers.traceparent))
+    return written
 
 
 class FactWriter:
@@ -161,21 +168,33 @@ class FactWriter:
         self._types: dict[tuple[str, int], tuple[str, bytes]] = {}
 
     def event(
-        self, es: bytes, command_id: str, index: int, count: int, type_: str, revision: int, version: int
+        self,
+        es: bytes,
+        command_id: str,
+        index: int,
+        count: int,
+        type_: str,
+        revision: int,
+        version: int,
+        traceparent: bytes | None = None,
     ) -> list[tuple[str, bytes]]:
         """The headers of event `index` of `count` of a command; `es` is what `event_es` made for all of them."""
-        return self._headers(es, f"{command_id}/{index}.{count}", type_, revision, version)
+        return self._headers(es, f"{command_id}/{index}.{count}", type_, revision, version, traceparent)
 
-    def outcome(self, es: bytes, command_id: str, type_: str, version: int) -> list[tuple[str, bytes]]:
+    def outcome(
+        self, es: bytes, command_id: str, type_: str, version: int, traceparent: bytes | None = None
+    ) -> list[tuple[str, bytes]]:
         """The headers of a command's outcome; `es` is what `outcome_es` made."""
-        return self._headers(es, command_id, type_, 1, version)
+        return self._headers(es, command_id, type_, 1, version, traceparent)
 
-    def _headers(self, es: bytes, ce_id: str, type_: str, revision: int, version: int) -> list[tuple[str, bytes]]:
+    def _headers(
+        self, es: bytes, ce_id: str, type_: str, revision: int, version: int, traceparent: bytes | None
+    ) -> list[tuple[str, bytes]]:
         ce_type = self._types.get((type_, revision))
         if ce_type is None:
             ce_type = ("ce_type", (type_ if revision == 1 else f"{type_}.v{revision}").encode())
             self._types[type_, revision] = ce_type
-        return [
+        written = [
             _SPEC_VERSION_HEADER,
             ("ce_id", ce_id.encode()),
             self._source,
@@ -183,6 +202,9 @@ class FactWriter:
             ("ce_sequence", b"%020d" % version),
             ("es", es),
         ]
+        if traceparent is not None:
+            written.append((TRACE_PARENT, traceparent))
+        return written
 
 
 def event_es(origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
@@ -241,23 +263,42 @@ def _text_bytes(text: str) -> bytes:
 def read_command_headers(headers: Headers) -> CommandHeaders:
     """The headers of a command record. Raises `HeaderError` naming what is missing or malformed."""
     fields = dict(headers)
-    es = _es(fields, KIND_COMMAND, _COMMAND.size)
-    _, _, _, sent_at_ms, expected, reply_partition, client_id = _COMMAND.unpack_from(es)
-    command_id = _text(fields, "ce_id")
+    # Read once per command: the fast way first, and a slower look only at what it stumbles over.
+    try:
+        es = fields["es"]
+        prefix, _, kind, sent_at_ms, expected, reply_partition, client_id = _COMMAND.unpack_from(es)
+        command_id = fields["ce_id"].decode()
+        type_ = fields["ce_type"].decode()
+        source = fields["ce_source"].decode()
+    except (KeyError, AttributeError, TypeError, UnicodeDecodeError, struct.error):
+        raise _command_header_error(fields) from None
+    if prefix != ES_VERSION or kind != KIND_COMMAND or es[1]:
+        _es(fields, KIND_COMMAND, _COMMAND.size)
     if not command_id or len(command_id) > MAX_COMMAND_ID_BYTES:
         raise HeaderError(
             f"a command id of {len(command_id)} characters: give one of 1 to {MAX_COMMAND_ID_BYTES} bytes"
         )
     return CommandHeaders(
-        command_id=command_id,
-        type=_text(fields, "ce_type"),
-        source=_text(fields, "ce_source"),
-        sent_at_ms=sent_at_ms,
-        expected_version=None if expected < 0 else expected,
-        reply_partition=None if reply_partition < 0 else reply_partition,
-        client_id=client_id,
-        trail=_read_trail(es, _COMMAND.size),
+        command_id,
+        type_,
+        source,
+        sent_at_ms,
+        None if expected < 0 else expected,
+        None if reply_partition < 0 else reply_partition,
+        client_id,
+        _read_trail(es, _COMMAND.size),
+        fields.get(TRACE_PARENT),
     )
+
+
+def _command_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:
+    try:
+        _es(fields, KIND_COMMAND, _COMMAND.size)
+        for name in ("ce_id", "ce_type", "ce_source"):
+            _text(fields, name)
+    except HeaderError as error:
+        return error
+    return HeaderError("a command's headers cannot be read: write them as docs/wire.md says")
 
 
 def read_event_headers(headers: Headers) -> EventHeaders:

@@ -98,7 +98,7 @@ class TestApp:
         handling = self._handling(aggregate, partition)
         handled = handling.handle([record])
         appended = [self._log.append(written, record.timestamp_ms) for written in handled.records]
-        handling.commit([written.offset for written in appended])
+        handling.commit(handled, [written.offset for written in appended])
         events_topic = self._names.events(name)
         self._deliver([self._decoders[name].decode(written) for written in appended if written.topic == events_topic])
         answer = answer_of(

@@ -35,27 +35,43 @@ def test_a_commit_gives_answers_their_offsets() -> None:
     assert (found.offset, found.index) == (41, -1)
 
 
-def test_ids_are_kept_for_the_window_and_the_clock_skew_and_no_longer() -> None:
+def handle(known: Deduplication, command_id: str, appended_at_ms: int) -> None:
+    known.add(command_id, an_answer(), appended_at_ms)
+    known.commit([])
+    known.forget_in_memory()
+
+
+def test_ids_are_kept_for_the_window_and_the_clock_skew_and_forgotten_within_the_next() -> None:
     known = Deduplication(DAY_MS)
-    known.remember("old", an_answer(), 0)
-    known.add("new", an_answer(), DAY_MS + CLOCK_SKEW_MS)
-    known.commit([])
+    handle(known, "old", 0)
+    handle(known, "at the edge", DAY_MS + CLOCK_SKEW_MS)
     assert known.find("old") is not None
-    known.add("newer", an_answer(), DAY_MS + CLOCK_SKEW_MS + 1)
-    known.commit([])
+    handle(known, "ends an age", DAY_MS + CLOCK_SKEW_MS + 1)
+    assert known.find("old") is not None
+    handle(known, "ends the next", 2 * (DAY_MS + CLOCK_SKEW_MS + 1) + 1)
     assert known.find("old") is None
-    assert len(known) == 2
+    assert known.find("ends the next") is not None
+    assert len(known) == 1
 
 
 def test_an_id_is_never_forgotten_while_a_repetition_would_still_be_executed() -> None:
     known = Deduplication(DAY_MS)
     sent_at = 1_000_000
-    known.remember("c-1", an_answer(), sent_at - CLOCK_SKEW_MS)  # appended by a broker whose clock is an hour behind
+    handle(known, "c-1", sent_at - CLOCK_SKEW_MS)  # appended by a broker whose clock is an hour behind
     resent_at = sent_at + DAY_MS
     assert not known.is_expired(sent_at, resent_at)
-    known.add("later", an_answer(), resent_at)
-    known.commit([])
+    handle(known, "later", resent_at)
+    handle(known, "again", resent_at)
     assert known.find("c-1") is not None
+
+
+def test_an_answer_survives_its_packing() -> None:
+    for answer in (
+        Answer(b"12345678", Status.ACCEPTED, 3, 17),
+        Answer(b"12345678", Status.REJECTED, 0, -1, -1, "insufficient_funds", '{"available":"1.00"}'),
+        Answer(b"12345678", Status.FAILED, 2, 5, -1, "", "käse"),
+    ):
+        assert Answer.unpack(answer.pack()) == answer
 
 
 def test_a_command_older_than_the_window_is_expired() -> None:
@@ -69,13 +85,6 @@ def test_without_a_window_nothing_expires_and_nothing_is_forgotten() -> None:
     known.remember("c-1", an_answer(), 0)
     known.add("c-2", an_answer(), 10 * DAY_MS)
     known.commit([])
+    known.forget_in_memory()
     assert known.find("c-1") is not None
     assert not known.is_expired(0, 1000 * DAY_MS)
-
-
-def test_a_replay_keeps_no_more_than_a_running_owner_would() -> None:
-    known = Deduplication(DAY_MS)
-    known.remember("old", an_answer(), 0)
-    known.remember("new", an_answer(), DAY_MS + CLOCK_SKEW_MS + 1)
-    assert known.find("old") is None
-    assert len(known) == 1

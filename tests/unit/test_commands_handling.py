@@ -121,7 +121,9 @@ class Partition:
             max_event_bytes=max_event_bytes,
         )
         self.offset = 0
-        self.log: dict[str, list[Record]] = {"bank.account.events": [], "bank.account.outcomes": []}
+        self.log: dict[str, list[Record]] = {
+            name: [] for name in ("bank.account.events", "bank.account.outcomes", "bank.account.dead-letters")
+        }
 
     def command(self, command: Command, command_id: str | None = None, **changes: Any) -> Record:
         self.offset += 1
@@ -143,7 +145,7 @@ class Partition:
 
     def take(self, *batch: Record) -> list[Reply]:
         handled = self.handling.handle(batch)
-        self.handling.commit(self.write(handled))
+        self.handling.commit(handled, self.write(handled))
         return [self.handling.reply(pending) for pending in handled.replies]
 
     def write(self, handled: Handled) -> list[int]:
@@ -186,11 +188,11 @@ class Partition:
             window_ms=changes.get("window_ms", DAY_MS),
             max_event_bytes=900_000,
         )
-        other.replay = replay = PartitionReplay(Account, other.handling, self.schemas, TOPIC_ID)  # type: ignore[attr-defined]
-        for record in self.log["bank.account.events"]:
-            replay.event(record)
-        for record in self.log["bank.account.outcomes"]:
-            replay.outcome(record)
+        other.replay = replay = PartitionReplay(  # type: ignore[attr-defined]
+            Account, PARTITION, other.handling.memory, self.schemas, TOPIC_ID
+        )
+        replay.take_events(self.log["bank.account.events"])
+        replay.take_outcomes(self.log["bank.account.outcomes"])
         replay.finish()
         return other
 
@@ -477,20 +479,20 @@ def test_a_replay_that_was_interrupted_inside_a_command_goes_on_where_it_was(
     partition.take(partition.command(Open(owner="Ada")), partition.command(Split(parts=2)))
     successor = Partition()
     successor.schemas = partition.schemas
-    replay = PartitionReplay(Account, successor.handling, partition.schemas, TOPIC_ID)
+    replay = PartitionReplay(Account, PARTITION, successor.handling.memory, partition.schemas, TOPIC_ID)
     first, second, third = partition.log["bank.account.events"]
-    replay.event(first)
-    replay.event(second)
+    replay.take_events([first])
+    replay.take_events([second])
     with monkeypatch.context() as patched:
-        patched.setattr(replay._decoder, "decode", unreachable)
+        patched.setattr(replay._decoder, "event", unreachable)
         with pytest.raises(BrokerUnavailable):
-            replay.event(third)
-    replay.event(third)
+            replay.take_events([third])
+    replay.take_events([third])
     replay.finish()
     assert successor.handling.states.stopped == {}
 
 
-def unreachable(record: Record) -> None:
+def unreachable(record: Record, headers: EventHeaders) -> None:
     raise BrokerUnavailable("the schemas topic cannot be read just now")
 
 

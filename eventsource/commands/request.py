@@ -1,0 +1,67 @@
+"""A command as its owner meets it, and the replies that wait for the commit."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from eventsource.commands.deduplication import Answer
+from eventsource.commands.reply import Reply
+from eventsource.commands.status import Status
+from eventsource.errors import HeaderError
+from eventsource.log.headers import NO_CLIENT, CommandHeaders, body_hash, read_command_headers
+from eventsource.log.record import Record
+
+UNREADABLE: Final = "unreadable"
+_NO_HASH: Final = b"\0" * 8
+
+
+class Request(NamedTuple):
+    """A command record, its headers read. `error` is why they, or its key, cannot be used."""
+
+    record: Record
+    headers: CommandHeaders
+    aggregate_id: str
+    body_hash: bytes
+    error: HeaderError | None = None
+
+    @property
+    def wants_reply(self) -> bool:
+        """Whether a client waits for the answer."""
+        return self.headers.reply_partition is not None and self.headers.client_id != NO_CLIENT
+
+
+def read_request(record: Record, source: str) -> Request:
+    """Reads a command's headers. It never raises: what cannot be read is named by the place where it stands in the log."""
+    key = record.key
+    try:
+        headers = read_command_headers(record.headers)
+    except HeaderError as error:
+        headers = CommandHeaders(
+            f"{UNREADABLE}/{record.partition}/{record.offset}", UNREADABLE, source, record.timestamp_ms
+        )
+        return Request(record, headers, key.decode(errors="replace"), _NO_HASH, error)
+    digest = body_hash(key, headers.type.encode(), record.value or b"")
+    try:
+        return Request(record, headers, key.decode(), digest)
+    except UnicodeDecodeError:
+        unusable = HeaderError(f"key {key!r} is not UTF-8: an aggregate id is a text")
+        return Request(record, headers, key.decode(errors="replace"), digest, unusable)
+
+
+class PendingReply(NamedTuple):
+    """A reply that waits for the commit. `reused` answers that the id belongs to another command; `state` answers a load."""
+
+    client_id: bytes
+    reply_partition: int
+    command_id: str
+    answer: Answer
+    reused: bool = False
+    state: bytes = b""
+
+    def reply(self, partition: int) -> Reply:
+        """The reply, once the batch is committed."""
+        answer = self.answer
+        status = Status.COMMAND_ID_REUSED if self.reused else answer.status
+        return Reply(
+            self.command_id, status, partition, answer.offset, answer.version, answer.code, answer.details, self.state
+        )

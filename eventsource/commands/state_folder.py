@@ -1,0 +1,83 @@
+"""The folder of a partition's local state store, and the lock that keeps it to one process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final, Self
+
+from eventsource.errors import StateStoreFailed
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: RocksDB's own lock refuses a second opener there
+    fcntl = None  # type: ignore[assignment]
+
+_APPLICATION: Final = "eventsource-kafka"
+_SLOTS: Final = 8
+
+
+def default_state_dir() -> Path:
+    """The user's state folder for local state stores, such as `~/.local/state/eventsource-kafka/stores`."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir(_APPLICATION, appauthor=False)) / "stores"
+
+
+class StateFolder:
+    """`{state_dir}/{prefix}/{aggregate}/{partition}.{slot}`, locked until it is released or its process dies.
+
+    A partition has several slots, because the owner before may hold the first one still: stopped by a debugger, or hanging in
+    a transaction. Whoever finds it locked takes the next and builds its store from the log.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path / "db"
+        self._descriptor = descriptor
+
+    @classmethod
+    def claim(cls, state_dir: Path, prefix: str, aggregate: str, partition: int) -> Self:
+        """The first slot that nobody holds. Raises `StateStoreFailed` if none can be had."""
+        folder = state_dir / prefix / aggregate
+        claimed = None
+        for slot in range(_SLOTS):
+            path = folder / f"{partition}.{slot}"
+            if claimed is not None and not path.exists():
+                continue
+            descriptor = _lock(path)
+            if descriptor is None:
+                continue
+            if claimed is None:
+                claimed = cls(path, descriptor)
+            else:  # what an owner left that found the first slot locked
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(descriptor)
+        if claimed is None:
+            raise StateStoreFailed(
+                f"all state stores of partition {partition} in {folder} are in use: end the workers that were left behind"
+            )
+        return claimed
+
+    def release(self) -> None:
+        """Lets another process have the folder. Its contents stay."""
+        os.close(self._descriptor)
+
+
+def _lock(path: Path) -> int | None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path / "owner", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    except OSError as error:
+        raise StateStoreFailed(
+            f"the state store {path} cannot be made ({error.strerror}): set EVENTSOURCE_WORKER__STATE_DIR to a folder that can be "
+            "written to"
+        ) from error
+    if fcntl is None:
+        return descriptor
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
