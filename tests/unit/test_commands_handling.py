@@ -17,7 +17,14 @@ from eventsource.commands.reply import Reply
 from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides
 from eventsource.errors import BrokerUnavailable, OffsetLost
-from eventsource.log.headers import CommandHeaders, Trail, command_headers, read_event_headers, read_outcome_headers
+from eventsource.log.headers import (
+    CommandHeaders,
+    EventHeaders,
+    Trail,
+    command_headers,
+    read_event_headers,
+    read_outcome_headers,
+)
 from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
 from eventsource.schemas import MemorySchemaStore, MessageCodec
