@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from eventsource.cli import config, dev, events, init, run, topics
+from eventsource.cli import config, dev, doctor, events, init, run, topics
 from eventsource.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, OK, UNEXPECTED, USAGE, exit_code_of
 from eventsource.cli.logs import LEVELS, configure_logging
 from eventsource.cli.output import Invocation, note
@@ -21,7 +21,7 @@ from eventsource.errors import EventSourceError
 from eventsource.redaction import redact_text
 
 DISTRIBUTION: Final = "eventsource-kafka"
-_COMMANDS: Final = {"init": init, "dev": dev, "run": run, "topics": topics, "events": events, "config": config}
+_COMMANDS: Final = {"init": init, "dev": dev, "run": run, "topics": topics, "doctor": doctor, "events": events, "config": config}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

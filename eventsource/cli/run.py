@@ -40,6 +40,14 @@ def run(
         int | None,
         typer.Option("--health-port", min=0, max=65_535, help="Port of /live and /ready; 0 takes a free one."),
     ] = None,
+    accept_risk: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept-risk",
+            metavar="RULE",
+            help="Start although this rule of `eventsource doctor` is broken; repeatable, and written to the log.",
+        ),
+    ] = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -48,12 +56,15 @@ def run(
     ] = False,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
-    """Handle commands and run consumers, until Ctrl-C or SIGTERM; what was begun is finished first."""
+    """Handle commands and run consumers, until Ctrl-C or SIGTERM; what was begun is finished first.
+
+    Refuses to start where that endangers the log: `eventsource doctor` says more.
+    """
     from eventsource.health import HealthServer
     from eventsource.worker import Worker
 
     app, settings = find_app(reference), load_settings()
-    worker = Worker(app, settings, only=only or ())
+    worker = Worker(app, settings, only=only or (), accepted_risks=accept_risk or ())
     port = settings.worker.health_port if health_port is None else health_port
     # A second worker on one machine needs no setting: only a port that somebody asked for must be that one.
     preferred = health_port is None and "health_port" not in settings.worker.model_fields_set

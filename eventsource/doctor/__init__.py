@@ -1,0 +1,22 @@
+"""`eventsource doctor`: what is wrong with an app's log, and how to mend it."""
+
+from eventsource.doctor.examination import RULES, Diagnosis, examine, judge
+from eventsource.doctor.facts import Facts
+from eventsource.doctor.finding import Finding, Severity
+from eventsource.doctor.rule import Depth, Rule
+from eventsource.doctor.start import START_RULES, check_accepted, check_start
+
+__all__ = [
+    "RULES",
+    "START_RULES",
+    "Depth",
+    "Diagnosis",
+    "Facts",
+    "Finding",
+    "Rule",
+    "Severity",
+    "check_accepted",
+    "check_start",
+    "examine",
+    "judge",
+]

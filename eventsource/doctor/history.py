@@ -1,0 +1,132 @@
+"""Replaying a partition as its next owner would, to see what stops there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from eventsource.app import App
+from eventsource.commands.memory import PartitionMemory
+from eventsource.commands.replaying import PartitionReplay
+from eventsource.doctor.facts import Owned, PartitionHistory
+from eventsource.errors import BrokerUnavailable, EventSourceError, Retriable, TopicMissing, UnknownFingerprint
+from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.log.partitioner import partition_for
+from eventsource.log.reader import LogReader
+from eventsource.log.record import Record
+from eventsource.schemas import KafkaSchemaStore, SchemaStore
+from eventsource.settings import Settings
+
+_READ_RECORDS: Final = 5_000
+_SCHEMA_SECONDS: Final = 2.0
+
+
+def replay_partitions(app: App, settings: Settings, owned: tuple[Owned, ...]) -> tuple[PartitionHistory, ...]:
+    """The histories of all partitions of these aggregates, up to the first open transaction of each.
+
+    One partition at a time is in memory, as large as in its owner. Raises `BrokerUnavailable`, `TopicMissing` and other
+    `LogError`s; what is wrong with a record is in the history.
+    """
+    config = settings.kafka.client_config()
+    admin = LogAdmin(config, request_timeout_seconds=settings.kafka.request_timeout_seconds)
+    # Whatever is in the log was registered before: nothing is worth a long wait.
+    schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, config, wait_seconds=_SCHEMA_SECONDS)
+    with schemas, LogReader(config) as reader:
+        return tuple(
+            _Replay(app, each, number, admin, reader, schemas, settings.kafka.request_timeout_seconds).run()
+            for each in owned
+            for number in range(each.partitions)
+        )
+
+
+class _Replay:
+    def __init__(
+        self,
+        app: App,
+        owned: Owned,
+        partition: int,
+        admin: LogAdmin,
+        reader: LogReader,
+        schemas: SchemaStore,
+        timeout_seconds: float,
+    ) -> None:
+        self._owned = owned
+        self._partition = partition
+        self._admin = admin
+        self._reader = reader
+        self._timeout_seconds = timeout_seconds
+        aggregate = app.aggregates[owned.aggregate]
+        topic_id = admin.topic_ids([owned.commands]).get(owned.commands)
+        if topic_id is None:
+            raise TopicMissing(f"topic {owned.commands} is missing: make it with `eventsource topics apply MODULE:APP`")
+        # Answers are nobody's here: they may be forgotten as soon as the log allows.
+        self._memory = PartitionMemory(aggregate.__definition__, window_ms=0)
+        self._replay = PartitionReplay(aggregate, partition, self._memory, schemas, topic_id)
+        self._foreign: list[tuple[str, str]] = []
+        self._misrouted: list[tuple[str, str]] = []
+        self._outcomes = 0
+
+    def run(self) -> PartitionHistory:
+        self._take_all(self._owned.events, self._event)
+        self._take_all(self._owned.outcomes, self._outcome)
+        self._replay.finish()
+        return PartitionHistory(
+            self._owned.aggregate,
+            self._partition,
+            events=self._replay.events,
+            outcomes=self._outcomes,
+            last_origin=self._memory.position.last_origin,
+            stopped=dict(self._memory.states.stopped),
+            foreign=tuple(self._foreign),
+            misrouted=tuple(self._misrouted),
+        )
+
+    def _event(self, record: Record) -> None:
+        right = partition_for(record.key, self._owned.partitions)
+        self._replay.take_events([record])
+        if right != self._partition:
+            self._misrouted.append(
+                (
+                    _place(record),
+                    f"an event of {self._owned.aggregate} {_shown(record.key)}, which belongs to partition {right}",
+                )
+            )
+
+    def _outcome(self, record: Record) -> None:
+        # Its key may belong elsewhere: that is what the command was refused for.
+        self._replay.take_outcomes([record])
+        self._outcomes += 1
+
+    def _take_all(self, topic: str, take: Callable[[Record], None]) -> None:
+        for record in self._records((topic, self._partition)):
+            try:
+                take(record)
+            except UnknownFingerprint as error:
+                self._foreign.append((_place(record), str(error)))
+            except Retriable:
+                raise
+            except EventSourceError as error:
+                self._foreign.append((_place(record), str(error)))
+
+    def _records(self, where: TopicAndPartition) -> Iterator[Record]:
+        end = self._admin.end_offsets([where], committed_only=True)[where]
+        start = self._admin.first_offsets([where])[where]
+        if start >= end:
+            return
+        self._reader.assign({where: start})
+        while self._reader.position(*where) < end:
+            records = self._reader.read(_READ_RECORDS, self._timeout_seconds)
+            if not records and self._reader.position(*where) < end:
+                raise BrokerUnavailable(
+                    f"{where[0]}[{where[1]}] could not be read to its end {end}: check the broker's log"
+                )
+            yield from (record for record in records if record.offset < end)
+            self._memory.known.forget_in_memory()
+
+
+def _place(record: Record) -> str:
+    return f"{record.topic}[{record.partition}]@{record.offset}"
+
+
+def _shown(key: bytes) -> str:
+    return repr(key.decode(errors="replace"))
