@@ -74,3 +74,8 @@ class _App(App):
 # In a namespace `x-run-1` it reads the commands of namespace `x` and writes everything else under its own, so that a backlog
 # is handled again and again by owners that know nothing of each other. In other namespaces it is an app like any other.
 bench: Final = _App("bench", aggregates=[Account], partitions=PARTITIONS, remember_commands_forever=[Account])
+
+# One partition, so that one owner has all there is, and another one nothing.
+solo: Final = App("solo", aggregates=[Account], partitions=1, remember_commands_forever=[Account])
+
+APPS: Final = {app.name: app for app in (bench, solo)}

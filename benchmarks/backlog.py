@@ -14,12 +14,14 @@ from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from benchmarks.account import PARTITIONS, Account, Deposit, OpenAccount, bench
+from benchmarks.account import APPS, Account, Deposit, OpenAccount, bench
 from benchmarks.children import end_with_parent, python_child, say
+from eventsource.app import App
 from eventsource.clock import RandomIds
 from eventsource.log.client_config import producer_config
 from eventsource.log.headers import CommandHeaders, command_headers
 from eventsource.log.partitioner import aggregate_key, partition_for
+from eventsource.log.topics import REPLY_PARTITIONS
 from eventsource.schemas import KafkaSchemaStore, MessageCodec
 from eventsource.settings import load_settings
 
@@ -33,9 +35,9 @@ _SECONDS: Final = 600.0
 _CENTS: Final = 5
 
 
-def write_backlog(environment: Mapping[str, str], commands: int, aggregates: int) -> float:
+def write_backlog(environment: Mapping[str, str], commands: int, aggregates: int, app: App = bench) -> float:
     """Writes `commands` to `aggregates` in turn, in a process of its own; returns the seconds it took. Raises `ChildFailed`."""
-    arguments = ["--commands", str(commands), "--aggregates", str(aggregates)]
+    arguments = ["--app", app.name, "--commands", str(commands), "--aggregates", str(aggregates)]
     with python_child("the backlog's writer", "benchmarks.backlog", arguments, environment) as child:
         return float(child.wait_for("written", _SECONDS)["seconds"])
 
@@ -45,9 +47,10 @@ def account_id(number: int) -> str:
     return f"acc-{number:06d}"
 
 
-def _write(commands: int, aggregates: int) -> None:
+def _write(app: App, commands: int, aggregates: int) -> None:
     settings = load_settings()
-    names = bench.names(settings.namespace)
+    names = app.names(settings.namespace)
+    partitions = app.partitions_of(Account)
     topic = names.commands(Account.__definition__.name)
     source = f"/{names.prefix}/client"
     config = settings.kafka.client_config()
@@ -59,7 +62,7 @@ def _write(commands: int, aggregates: int) -> None:
 
     ids = RandomIds()
     client_id = bytes.fromhex(ids.new().replace("-", ""))
-    reply_partition = partition_for(client_id, 8)
+    reply_partition = partition_for(client_id, REPLY_PARTITIONS)
     with KafkaSchemaStore(names.schemas, config) as schemas:
         opening = MessageCodec(OpenAccount, OpenAccount.message_name, schemas)
         depositing = MessageCodec(Deposit, Deposit.message_name, schemas)
@@ -67,7 +70,7 @@ def _write(commands: int, aggregates: int) -> None:
         depositing.register()
         producer = Producer({**producer_config(config), **_BUFFER})
         accounts = [account_id(number) for number in range(aggregates)]
-        keys = [(aggregate_key(account), partition_for(aggregate_key(account), PARTITIONS)) for account in accounts]
+        keys = [(aggregate_key(account), partition_for(aggregate_key(account), partitions)) for account in accounts]
         began = time.monotonic()
         for number in range(commands):
             place = number % aggregates
@@ -99,13 +102,14 @@ def _write(commands: int, aggregates: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes commands to the benchmarks' app.")
+    parser.add_argument("--app", choices=APPS, required=True)
     parser.add_argument("--commands", type=int, required=True)
     parser.add_argument("--aggregates", type=int, required=True)
     arguments = parser.parse_args()
     end_with_parent()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    _write(arguments.commands, arguments.aggregates)
+    _write(APPS[arguments.app], arguments.commands, arguments.aggregates)
 
 
 if __name__ == "__main__":

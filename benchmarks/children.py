@@ -79,6 +79,13 @@ class Child:
             self._process.kill()
             self._process.wait()
 
+    def wait(self, timeout_seconds: float) -> None:
+        """Waits for the process to end by itself. Raises `ChildFailed` when it does not in time."""
+        try:
+            self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise ChildFailed(f"{self.name} did not end within {timeout_seconds:g} s: {self.last_words()}") from None
+
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to the process."""
         self._process.send_signal(number)

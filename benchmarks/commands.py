@@ -68,7 +68,7 @@ class Throughput:
         group = bench.names(run).owners(Account.__definition__.name)
         with (
             tempfile.TemporaryDirectory(prefix="worker-") as state,
-            worker(self._servers.environment(run), state_dir=state) as child,
+            worker(self._servers.environment(run), state) as child,
         ):
             samples = self._handled(namespace, group).watch(self._sizes[namespace], child.check)
         return self._told("worker", namespace, handled_per_second(samples))

@@ -10,12 +10,12 @@ from confluent_kafka import Producer
 
 from benchmarks.account import PARTITIONS
 from benchmarks.children import end_with_parent, say
-from benchmarks.requesters import REPLY_PARTITIONS
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import producer_config
 from eventsource.log.headers import read_command_headers
 from eventsource.log.partitioner import partition_for
 from eventsource.log.reader import LogReader
+from eventsource.log.topics import REPLY_PARTITIONS
 from eventsource.settings import load_settings
 
 _FIXED: Final = bytes(34)  # as many as a reply of the framework has before the command's id

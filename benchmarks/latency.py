@@ -20,10 +20,10 @@ from benchmarks.children import ChildFailed, python_child
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
 from benchmarks.output import Figures, finish, interruptible, tell
 from benchmarks.percentiles import percentiles
-from benchmarks.requesters import REPLY_PARTITIONS
 from benchmarks.servers import Servers, servers
 from benchmarks.worker import worker
 from eventsource.log.admin import LogAdmin
+from eventsource.log.topics import REPLY_PARTITIONS
 
 _COMMIT_INTERVAL_MS = 100
 _START_SECONDS = 60.0
@@ -76,7 +76,7 @@ def ours(found: Servers) -> Iterator[Contestant]:
     namespace = "latency"
     found.make_topics(namespace)
     environment = found.environment(namespace)
-    with tempfile.TemporaryDirectory(prefix="worker-") as state, worker(environment, state_dir=state) as child:
+    with tempfile.TemporaryDirectory(prefix="worker-") as state, worker(environment, state) as child:
         child.wait_for("ready", _START_SECONDS)
         yield Contestant("the worker", "", environment, [])
 

@@ -19,13 +19,13 @@ from eventsource.log.client_config import producer_config
 from eventsource.log.headers import CommandHeaders, command_headers
 from eventsource.log.partitioner import aggregate_key, partition_for
 from eventsource.log.reader import LogReader
+from eventsource.log.topics import REPLY_PARTITIONS
 from eventsource.schemas import MemorySchemaStore, MessageCodec
 from eventsource.settings import Settings
 
 Answered = Callable[[int, float], None]
 """Called in another thread with a request's number and the monotonic time of its answer. An answer that is an error is none."""
 
-REPLY_PARTITIONS: Final = 8
 UUID_CHARACTERS: Final = 36
 _READ_SECONDS: Final = 0.05
 _READ_RECORDS: Final = 5_000

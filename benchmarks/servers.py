@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.account import bench
+from eventsource.app import App
 from eventsource.embedded import EmbeddedStack, Progress
 from eventsource.log.topics import apply
 from eventsource.settings import PREFIX, KafkaSettings, PostgresSettings, Settings
@@ -37,10 +38,10 @@ class Servers:
             **{f"{PREFIX}{name}": value for name, value in more.items()},
         }
 
-    def make_topics(self, namespace: str) -> Settings:
-        """Makes the topics of the benchmarks' app in a namespace; returns the settings for it."""
+    def make_topics(self, namespace: str, app: App = bench) -> Settings:
+        """Makes the topics of an app in a namespace; returns the settings for it."""
         settings = self.settings(namespace)
-        apply(bench, settings)
+        apply(app, settings)
         return settings
 
 

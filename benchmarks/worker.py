@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from benchmarks.account import bench
 from benchmarks.children import Child, python_child
-from eventsource.settings import WorkerSettings
+from eventsource.app import App
+from eventsource.settings import PREFIX, WorkerSettings
 
 
-def worker(environment: Mapping[str, str], *, log_level: str = "warning", state_dir: str | None = None) -> Child:
+def worker(environment: Mapping[str, str], state_dir: str, *, app: App = bench, log_level: str = "warning") -> Child:
     """One worker process, not started yet. It says `ready` when it has its partitions and handles them.
 
-    `state_dir` is the folder of its local state store, where the framework has one.
+    `state_dir` is the folder of its local state stores, where the framework has such.
     """
     extra = {}
-    if state_dir is not None and "state_dir" in WorkerSettings.model_fields:
-        extra["EVENTSOURCE_WORKER__STATE_DIR"] = state_dir
+    if "state_dir" in WorkerSettings.model_fields:
+        extra[f"{PREFIX}WORKER__STATE_DIR"] = state_dir
     return python_child(
         "the worker",
         "eventsource",
         [
-            *("--log-level", log_level, "run", "benchmarks.account:bench", "--only", "commands"),
+            *("--log-level", log_level, "run", f"benchmarks.account:{app.name}", "--only", "commands"),
             *("--json", "--health-port", "0", "--until-stdin-closes"),
         ],
         {**environment, **extra},
