@@ -10,6 +10,7 @@ from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.body import Read, body_reader, body_writer
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.loading import Loading
+from eventsource.schemas.resolution import resolve
 from eventsource.schemas.store import SchemaStore
 
 T = TypeVar("T")
@@ -82,5 +83,5 @@ class SingleObjectCodec(Generic[T]):
             written = self._store.get(int.from_bytes(prefix[2:], "little"))
         schema = written.schema()
         self.check_written(schema)
-        loading = Loading(self.schema.shape, schema, self.schema.names)
+        loading = Loading(resolve(self.schema.shape, schema, self.schema.names))
         return body_reader(schema, loading.load, _PREFIX_BYTES, self._limits)
