@@ -209,7 +209,7 @@ def _every_broker(facts: Facts) -> Iterator[Problem]:
 
 
 CLUSTER_RULES: Final = (
-    Rule("brokers-reachable", Severity.DANGER, "the brokers answer", BrokerUnavailable, _brokers),
+    Rule("brokers-reachable", Severity.DANGER, "the brokers answer", BrokerUnavailable, _brokers, Depth.EXAMINATION),
     Rule(
         "brokers-answer",
         Severity.DANGER,

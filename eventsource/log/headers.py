@@ -336,12 +336,19 @@ def read_outcome_headers(headers: Headers) -> OutcomeHeaders:
     """The headers of an outcome record. Raises `HeaderError` naming what is missing or malformed."""
     fields = dict(headers)
     es = _es(fields, KIND_OUTCOME, _EVENT.size)
+    sequence = _text(fields, "ce_sequence")
+    try:
+        version = int(sequence)
+    except ValueError:
+        raise HeaderError(
+            f"an outcome has ce_sequence {sequence!r}, which is no version: see docs/wire.md; only the framework may write there"
+        ) from None
     _, _, _, topic_id, partition, offset, time_ms, hash_ = _EVENT.unpack_from(es)
     return OutcomeHeaders(
         command_id=_text(fields, "ce_id"),
         type=_text(fields, "ce_type"),
         source=_text(fields, "ce_source"),
-        version=int(_text(fields, "ce_sequence")),
+        version=version,
         origin=Origin(topic_id, partition, offset),
         time_ms=time_ms,
         body_hash=hash_,

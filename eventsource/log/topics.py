@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import NewTopic
 
 from eventsource.app import App
-from eventsource.errors import BrokerUnavailable, TopicMismatch, TopicMissing
+from eventsource.errors import BrokerUnavailable, TopicMismatch
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import producer_config
 from eventsource.log.reader import LogReader
@@ -129,23 +129,6 @@ def apply(app: App, settings: Settings) -> list[TopicChange]:
     if made:
         _record(app, settings, admin, [change.topic for change in made])
     return changes
-
-
-def check_topics(app: App, settings: Settings) -> None:
-    """Raises `TopicMissing` or `TopicMismatch`, naming every topic that is not as demanded and recorded, with the mend."""
-    changes = plan(app, settings)
-    _refuse_conflicts(changes)
-    missing = [change.topic for change in changes if change.action == "create"]
-    if missing:
-        raise TopicMissing(
-            f"topics are missing: {', '.join(missing)}: make them with `eventsource topics apply MODULE:APP`"
-        )
-    unrecorded = [change.topic for change in changes if change.action == "record"]
-    if unrecorded:
-        raise TopicMissing(
-            f"topics were made elsewhere and are not recorded yet: {', '.join(unrecorded)}: "
-            "record them with `eventsource topics apply MODULE:APP`"
-        )
 
 
 def _refuse_conflicts(changes: list[TopicChange]) -> None:

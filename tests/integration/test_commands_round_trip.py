@@ -20,6 +20,7 @@ from eventsource.clock import SystemClock
 from eventsource.commands.client import Client
 from eventsource.commands.worker import CommandWorker
 from eventsource.consuming.definition import ConsumerContext
+from eventsource.doctor import check_start
 from eventsource.domain import Aggregate, Command, Event, Rejected, applies, creates, decides
 from eventsource.errors import (
     AlreadyExists,
@@ -40,7 +41,7 @@ from eventsource.log.headers import read_event_headers
 from eventsource.log.partitioner import partition_for
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
-from eventsource.log.topics import apply, check_topics, plan
+from eventsource.log.topics import apply, plan
 from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import ClientSettings, KafkaSettings, Settings
 
@@ -394,15 +395,15 @@ def test_an_event_that_the_broker_refuses_fails_its_command_and_no_other(client:
 def test_topics_are_planned_made_recorded_and_checked(settings: Settings) -> None:
     assert {change.action for change in plan(APP, settings)} == {"create"}
     with pytest.raises(TopicMissing, match="topics apply"):
-        check_topics(APP, settings)
+        check_start(APP, settings)
     with pytest.raises(TopicMissing):
         APP.connect(settings)
     apply(APP, settings)
     assert {change.action for change in plan(APP, settings)} == {"none"}
-    check_topics(APP, settings)
+    check_start(APP, settings)
     other = App("bank", aggregates=[Account], partitions=8)
     with pytest.raises(TopicMismatch, match="has 4 partitions, the app wants 8"):
-        check_topics(other, settings)
+        check_start(other, settings)
     with pytest.raises(TopicMismatch, match="partitions=4"):
         other.connect(settings)
 
@@ -417,7 +418,7 @@ def test_a_topic_made_anew_is_noticed(settings: Settings) -> None:
     while topic in admin.topic_names():
         pause.wait(0.05)
     with pytest.raises(TopicMismatch, match="is gone"):
-        check_topics(APP, settings)
+        check_start(APP, settings)
     while True:
         try:
             config = {"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
@@ -426,4 +427,4 @@ def test_a_topic_made_anew_is_noticed(settings: Settings) -> None:
         except Exception:  # noqa: BLE001 - the deletion is still going on
             pause.wait(0.05)
     with pytest.raises(TopicMismatch, match="made anew"):
-        check_topics(APP, settings)
+        check_start(APP, settings)

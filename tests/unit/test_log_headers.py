@@ -128,6 +128,13 @@ def test_a_missing_header_is_named(missing: str) -> None:
         read_event_headers(headers)
 
 
+def test_an_outcome_without_a_readable_version_is_an_error_and_never_a_crash() -> None:
+    fields = dict(outcome_headers(OutcomeHeaders("c", "t", "/s", 1, Origin(bytes(16), 0, 0), 0, bytes(8))))
+    fields["ce_sequence"] = b"one"
+    with pytest.raises(HeaderError, match="ce_sequence 'one'"):
+        read_outcome_headers(list(fields.items()))
+
+
 @pytest.mark.parametrize("length", range(60))
 def test_a_truncated_es_header_is_an_error_and_never_a_crash(length: int) -> None:
     headers = dict(event_headers(an_event(trail=Trail("correlation", "", "ada", {"tenant": "blue"}))))
