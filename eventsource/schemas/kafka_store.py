@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -37,14 +37,24 @@ _PARTITION: Final = 0
 _BATCH: Final = 500
 _SLICE_SECONDS: Final = 0.25
 _MOST_MISSING: Final = 1_000
+_LOOK_AGAIN_SECONDS: Final = 1.0
+
+
+class _Missing(NamedTuple):
+    """A fingerprint that was looked for in vain."""
+
+    waited_seconds: float
+    until: float
+    """The time up to which whoever would wait no longer does not wait at all."""
 
 
 class KafkaSchemaStore:
     """A `SchemaStore` over the app's schemas topic, which is made elsewhere. Safe to share between threads.
 
     Nothing is connected before the first use. The topic is read to its end then, and again whenever a fingerprint is
-    unknown: `get` goes on looking for `wait_seconds`. A fingerprint that was not found is not looked for again for
-    `missing_seconds`, so that damaged records cannot hold a reader up one by one.
+    unknown: `get` goes on looking for `wait_seconds`, unless the caller has another patience. A fingerprint that was not
+    found is not waited for again for `missing_seconds` by whoever has no more patience than that, so that damaged records
+    cannot hold a reader up one by one; it is looked for once a second at most.
 
     Several stores may register one schema at the same time: the topic keeps one of the equal records.
     """
@@ -56,7 +66,7 @@ class KafkaSchemaStore:
         *,
         wait_seconds: float = 30.0,
         request_timeout_seconds: float = 10.0,
-        missing_seconds: float = 5.0,
+        missing_seconds: float = 30.0,
         limits: Limits = DEFAULT_LIMITS,
         clock: Clock | None = None,
     ) -> None:
@@ -73,7 +83,8 @@ class KafkaSchemaStore:
         self._stored: set[int] = set()  # of the known ones, those in the topic as it is now
         self._conflicts: dict[int, FingerprintConflict] = {}
         self._refused: dict[int, str] = {}
-        self._missing: dict[int, float] = {}
+        self._missing: dict[int, _Missing] = {}
+        self._caught_up_at: float | None = None
         self._lock = threading.Lock()
         self._admin: LogAdmin | None = None
         self._reader: LogReader | None = None
@@ -96,14 +107,14 @@ class KafkaSchemaStore:
                     self._catch_up()
         check_same(self._checked(schema.fingerprint), schema)
 
-    def get(self, fingerprint: int) -> SchemaText:
+    def get(self, fingerprint: int, *, patience_seconds: float | None = None) -> SchemaText:
         """The schema with this fingerprint, catching up with the topic if need be.
 
-        Raises `UnknownFingerprint` after `wait_seconds`, `FingerprintConflict` when the topic has two texts for it,
-        `TopicMissing`, `BrokerUnavailable` or another `LogError`.
+        Raises `UnknownFingerprint` after `patience_seconds` (None: `wait_seconds`), `FingerprintConflict` when the topic has two
+        texts for it, `TopicMissing`, `BrokerUnavailable` or another `LogError`.
         """
         if fingerprint not in self._known:
-            self._look_for(fingerprint)
+            self._look_for(fingerprint, self._wait_seconds if patience_seconds is None else patience_seconds)
         return self._checked(fingerprint)
 
     def close(self) -> None:
@@ -130,38 +141,42 @@ class KafkaSchemaStore:
             raise self._conflicts[fingerprint]
         if fingerprint in self._known:
             return self._known[fingerprint]
-        raise self._unknown(fingerprint)
+        raise self._unknown(fingerprint, self._wait_seconds)
 
-    def _look_for(self, fingerprint: int) -> None:
-        now = self._clock.monotonic()
-        if now < self._missing.get(fingerprint, now):
-            raise self._unknown(fingerprint)
-        deadline = now + self._wait_seconds
+    def _look_for(self, fingerprint: int, patience_seconds: float) -> None:
+        started = self._clock.monotonic()
+        missing = self._missing.get(fingerprint)
+        in_vain = missing is not None and started < missing.until and patience_seconds <= missing.waited_seconds
         with self._lock:
-            if fingerprint not in self._known:
+            if fingerprint not in self._known and not (in_vain and self._has_just_caught_up(started)):
                 self._catch_up()
+        deadline = started if in_vain else started + patience_seconds
         while fingerprint not in self._known:
             left = deadline - self._clock.monotonic()
             # In slices, so that the others who wait can see whether theirs has come.
             with self._lock:
                 if left <= 0:
-                    self._remember_missing(fingerprint)
-                    raise self._unknown(fingerprint)
+                    if not in_vain:
+                        self._remember_missing(fingerprint, patience_seconds)
+                    raise self._unknown(fingerprint, patience_seconds)
                 self._read(min(left, _SLICE_SECONDS))
 
-    def _unknown(self, fingerprint: int) -> UnknownFingerprint:
+    def _has_just_caught_up(self, now: float) -> bool:
+        return self._caught_up_at is not None and now - self._caught_up_at < _LOOK_AGAIN_SECONDS
+
+    def _unknown(self, fingerprint: int, waited_seconds: float) -> UnknownFingerprint:
         text = (
-            f"no schema with fingerprint {fingerprint:016x} is in topic {self._topic}, waited {self._wait_seconds:g} s: "
+            f"no schema with fingerprint {fingerprint:016x} is in topic {self._topic}, waited {waited_seconds:g} s: "
             "check that writer and reader use the same namespace and app"
         )
         if fingerprint in self._refused:
             text = f"topic {self._topic} has a damaged schema under {fingerprint:016x}: {self._refused[fingerprint]}"
         return UnknownFingerprint(text)
 
-    def _remember_missing(self, fingerprint: int) -> None:
+    def _remember_missing(self, fingerprint: int, waited_seconds: float) -> None:
         while len(self._missing) >= _MOST_MISSING:
             del self._missing[next(iter(self._missing))]
-        self._missing[fingerprint] = self._clock.monotonic() + self._missing_seconds
+        self._missing[fingerprint] = _Missing(waited_seconds, self._clock.monotonic() + self._missing_seconds)
 
     # --- reading: for the lock's holder -------------------------------------------------------------------------------
 
@@ -181,6 +196,7 @@ class KafkaSchemaStore:
                     f"topic {self._topic} could not be read to its end within {self._request_seconds:g} s: "
                     f"check that the brokers at {self._bootstrap} run"
                 )
+        self._caught_up_at = self._clock.monotonic()
 
     def _position(self) -> int:
         position = self._connected_reader().position(self._topic, _PARTITION)

@@ -11,6 +11,7 @@ from eventsource.schemas.body import Read, body_reader, body_writer
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.loading import Loading
 from eventsource.schemas.resolution import resolve
+from eventsource.schemas.schema_text import SchemaText
 from eventsource.schemas.store import SchemaStore
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ class SingleObjectCodec(Generic[T]):
         text = schema.text
         self._prefix = MARKER + text.fingerprint.to_bytes(8, "little")
         self._write = body_writer(text.schema(), schema.dumping.dump, self._prefix, limits)
-        self._readers: dict[bytes, Read] = {self._prefix: self._reader(self._prefix)}
+        self._readers: dict[bytes, Read] = {self._prefix: self._reader(text)}
 
     def encode(self, instance: T) -> bytes:
         """`C3 01`, the fingerprint and the body. The schema is registered first if it was not yet.
@@ -44,17 +45,18 @@ class SingleObjectCodec(Generic[T]):
             self.register()
         return self._write(instance)
 
-    def decode(self, value: bytes) -> T:
+    def decode(self, value: bytes, *, patience_seconds: float | None = None) -> T:
         """The instance, whichever schema of it wrote the bytes. Nothing of today's class is validated.
+
+        `patience_seconds`: how long to wait for a schema that the store does not know yet; None leaves that to the store.
 
         Raises:
             DecodeError: the bytes are not what they claim, or cannot become today's class; the text has the mend.
             UnknownFingerprint: the store does not know the writer's schema, even after looking again.
         """
-        prefix = value[:_PREFIX_BYTES]
-        read = self._readers.get(prefix)
+        read = self._readers.get(value[:_PREFIX_BYTES])
         if read is None:
-            read = self._add_reader(prefix)
+            read = self._add_reader(value[:_PREFIX_BYTES], patience_seconds)
         return cast(T, read(value))
 
     def register(self) -> None:
@@ -67,21 +69,30 @@ class SingleObjectCodec(Generic[T]):
     def check_written(self, schema: dict[str, Any]) -> None:
         """Called once for each other schema that values were written with; raises `DecodeError` to refuse them all."""
 
-    def _add_reader(self, prefix: bytes) -> Read:
+    def _add_reader(self, prefix: bytes, patience_seconds: float | None) -> Read:
         if len(prefix) < _PREFIX_BYTES or prefix[:2] != MARKER:
             raise DecodeError(
                 f"{self.schema.text.name}: the value does not begin with C3 01 and a schema's fingerprint: "
                 "find out who wrote it"
             )
-        read = self._reader(prefix)
+        written = self._store.get(int.from_bytes(prefix[2:], "little"), patience_seconds=patience_seconds)
+        try:
+            read = self._reader(written)
+        except DecodeError as error:
+            # It would be no other for the next value, and costs much more to find out than to say.
+            read = _refuser(str(error))
         self._readers[prefix] = read
         return read
 
-    def _reader(self, prefix: bytes) -> Read:
-        written = self.schema.text
-        if prefix != self._prefix:
-            written = self._store.get(int.from_bytes(prefix[2:], "little"))
-        schema = written.schema()
-        self.check_written(schema)
-        loading = Loading(resolve(self.schema.shape, schema, self.schema.names))
-        return body_reader(schema, loading.load, _PREFIX_BYTES, self._limits)
+    def _reader(self, text: SchemaText) -> Read:
+        written = text.schema()
+        self.check_written(written)
+        loading = Loading(resolve(self.schema.shape, written, self.schema.names))
+        return body_reader(written, loading.load, _PREFIX_BYTES, self._limits)
+
+
+def _refuser(text: str) -> Read:
+    def read(_: bytes) -> Any:
+        raise DecodeError(text)
+
+    return read

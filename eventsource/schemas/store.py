@@ -18,8 +18,12 @@ class SchemaStore(Protocol):
         Raises `FingerprintConflict` when another text is stored under its fingerprint; nothing is written then.
         """
 
-    def get(self, fingerprint: int) -> SchemaText:
-        """The schema with this fingerprint. Raises `UnknownFingerprint` if there is none, even after looking again."""
+    def get(self, fingerprint: int, *, patience_seconds: float | None = None) -> SchemaText:
+        """The schema with this fingerprint.
+
+        Raises `UnknownFingerprint` if there is none, even after looking again for up to `patience_seconds` (None: as long
+        as the store itself holds right).
+        """
 
 
 class MemorySchemaStore:
@@ -33,7 +37,7 @@ class MemorySchemaStore:
         with self._lock:
             check_same(self._schemas.setdefault(schema.fingerprint, schema), schema)
 
-    def get(self, fingerprint: int) -> SchemaText:
+    def get(self, fingerprint: int, *, patience_seconds: float | None = None) -> SchemaText:  # noqa: ARG002  # nobody else writes here
         try:
             return self._schemas[fingerprint]
         except KeyError:

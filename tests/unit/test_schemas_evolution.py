@@ -286,9 +286,9 @@ def test_a_writers_schema_is_asked_for_once() -> None:
     class Counting(MemorySchemaStore):
         asked = 0
 
-        def get(self, fingerprint: int) -> Any:
+        def get(self, fingerprint: int, *, patience_seconds: float | None = None) -> Any:
             self.asked += 1
-            return super().get(fingerprint)
+            return super().get(fingerprint, patience_seconds=patience_seconds)
 
     class Kept(BaseModel):
         kept: int
@@ -298,6 +298,29 @@ def test_a_writers_schema_is_asked_for_once() -> None:
     codec = MessageCodec(Kept, "message", store)
     assert [codec.decode(value), codec.decode(value)] == [Kept(kept=1)] * 2
     assert store.asked == 1
+
+
+def test_a_writers_schema_that_cannot_be_read_is_asked_for_once() -> None:
+    class Added(BaseModel):
+        kept: int
+        added: str
+
+    class Counting(MemorySchemaStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patience: list[float | None] = []
+
+        def get(self, fingerprint: int, *, patience_seconds: float | None = None) -> Any:
+            self.patience.append(patience_seconds)
+            return super().get(fingerprint, patience_seconds=patience_seconds)
+
+    store = Counting()
+    value = MessageCodec(Before, "message", store).encode(Before(kept=1))
+    codec = MessageCodec(Added, "message", store)
+    for _ in range(2):
+        with pytest.raises(DecodeError, match=r"message\.added: .*give it a default"):
+            codec.decode(value, patience_seconds=2)
+    assert store.patience == [2]
 
 
 def test_an_unknown_writer_is_not_remembered_as_unknown() -> None:
