@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from eventsource.settings import load_settings
 
 if TYPE_CHECKING:
     from eventsource.app import App
-    from eventsource.doctor import Diagnosis, Finding, Rule
+    from eventsource.doctor import Diagnosis, Finding, PartitionHistory, Rule
 
 
 def register(root: typer.Typer) -> None:
@@ -50,7 +51,9 @@ def doctor(
     began = time.monotonic()
     if replay and not json:
         note("reading every event; --no-replay leaves that out")
-    diagnosis = examine(app, settings, replay=replay, production=production)
+    diagnosis = examine(
+        app, settings, replay=replay, production=production, on_history=(lambda _: None) if json else _tell_progress
+    )
     if json:
         print_json(as_json(app, diagnosis))
     else:
@@ -121,6 +124,11 @@ def _looked_at(diagnosis: Diagnosis) -> dict[str, int]:
         "events": sum(history.events for history in histories),
         "outcomes": sum(history.outcomes for history in histories),
     }
+
+
+def _tell_progress(history: PartitionHistory) -> None:
+    if sys.stderr.isatty():
+        note(f"{history.aggregate}[{history.partition}]: {history.events:,} events, {history.outcomes:,} outcomes")
 
 
 def _print(diagnosis: Diagnosis) -> None:

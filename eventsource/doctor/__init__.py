@@ -1,7 +1,7 @@
 """`eventsource doctor`: what is wrong with an app's log, and how to mend it."""
 
 from eventsource.doctor.examination import RULES, Diagnosis, examine, judge
-from eventsource.doctor.facts import Facts
+from eventsource.doctor.facts import Facts, PartitionHistory
 from eventsource.doctor.finding import Finding, Severity
 from eventsource.doctor.rule import Depth, Rule
 from eventsource.doctor.start import START_RULES, check_accepted, check_start
@@ -13,6 +13,7 @@ __all__ = [
     "Diagnosis",
     "Facts",
     "Finding",
+    "PartitionHistory",
     "Rule",
     "Severity",
     "check_accepted",

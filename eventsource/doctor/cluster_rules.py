@@ -120,7 +120,7 @@ def _of_internal(state: TopicState) -> tuple[int, int, bool]:
     return (
         state.replicas,
         int(state.config.get("min.insync.replicas", "1")),
-        state.config.get("unclean.leader.election.enable") == "true",
+        state.config.get("unclean.leader.election.enable") != "false",
     )
 
 
@@ -194,7 +194,9 @@ def _session_timeout(facts: Facts) -> Iterator[Problem]:
                 yield Problem(
                     brokers,
                     f"{brokers}: {name}={value}, and workers ask for {ours}: none of them can join its group",
-                    f"set EVENTSOURCE_KAFKA__SESSION_TIMEOUT_SECONDS={int(value) / 1_000:g}",
+                    f"set EVENTSOURCE_KAFKA__CLIENT__SESSION_TIMEOUT_MS={value}"
+                    if "session.timeout.ms" in client
+                    else f"set EVENTSOURCE_KAFKA__SESSION_TIMEOUT_SECONDS={int(value) / 1_000:g}",
                 )
 
 

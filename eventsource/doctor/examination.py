@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +10,7 @@ from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
 from eventsource.doctor.answer import ask
 from eventsource.doctor.cluster_rules import CLUSTER_RULES
-from eventsource.doctor.facts import Facts
+from eventsource.doctor.facts import Facts, PartitionHistory
 from eventsource.doctor.finding import Finding, Severity
 from eventsource.doctor.history import replay_partitions
 from eventsource.doctor.log_rules import LOG_RULES
@@ -50,11 +50,12 @@ def examine(
     replay: bool = True,
     production: bool | None = None,
     clock: Clock | None = None,
+    on_history: Callable[[PartitionHistory], None] = lambda _: None,
 ) -> Diagnosis:
     """Checks everything, or with `replay=False` all but the histories of the aggregates.
 
-    `production` says what the cluster is judged by; None: the setting, else the number of brokers. Raises no `LogError`: what
-    the brokers do not answer is a finding.
+    `production` says what the cluster is judged by; None: the setting, else the number of brokers. `on_history` is told of each
+    partition that was replayed. Raises no `LogError`: what the brokers do not answer is a finding.
     """
     probes = Probes(app, settings, clock if clock is not None else SystemClock())
     facts = probes.at_start(for_owners=True, production=production)
@@ -63,7 +64,9 @@ def examine(
         reachable = [rule for rule in RULES if rule.id == "brokers-reachable"]
         return judge(facts, reachable, skipped=[rule for rule in RULES if rule not in reachable])
     histories = (
-        ask(lambda: replay_partitions(app, settings, whole(facts.owned, facts.topics.get()))) if replay else None
+        ask(lambda: replay_partitions(app, settings, whole(facts.owned, facts.topics.get()), on_history))
+        if replay
+        else None
     )
     facts = probes.of_the_log(facts, histories)
     return judge(

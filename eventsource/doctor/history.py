@@ -18,25 +18,28 @@ from eventsource.schemas import KafkaSchemaStore, SchemaStore
 from eventsource.settings import Settings
 
 _READ_RECORDS: Final = 5_000
-_SCHEMA_SECONDS: Final = 2.0
 
 
-def replay_partitions(app: App, settings: Settings, owned: tuple[Owned, ...]) -> tuple[PartitionHistory, ...]:
-    """The histories of all partitions of these aggregates, up to the first open transaction of each.
+def replay_partitions(
+    app: App, settings: Settings, owned: tuple[Owned, ...], on_history: Callable[[PartitionHistory], None]
+) -> tuple[PartitionHistory, ...]:
+    """The histories of all partitions of these aggregates, up to the first open transaction of each; told one by one, too.
 
     One partition at a time is in memory, as large as in its owner. Raises `BrokerUnavailable`, `TopicMissing` and other
     `LogError`s; what is wrong with a record is in the history.
     """
     config = settings.kafka.client_config()
     admin = LogAdmin(config, request_timeout_seconds=settings.kafka.request_timeout_seconds)
-    # Whatever is in the log was registered before: nothing is worth a long wait.
-    schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, config, wait_seconds=_SCHEMA_SECONDS)
+    # Whatever is in the log was registered before: to catch up with the schemas is enough, and nothing is waited for.
+    schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, config, wait_seconds=0)
     with schemas, LogReader(config) as reader:
-        return tuple(
-            _Replay(app, each, number, admin, reader, schemas, settings.kafka.request_timeout_seconds).run()
-            for each in owned
-            for number in range(each.partitions)
-        )
+        histories = []
+        for each in owned:
+            for number in range(each.partitions):
+                replay = _Replay(app, each, number, admin, reader, schemas, settings.kafka.request_timeout_seconds)
+                histories.append(replay.run())
+                on_history(histories[-1])
+        return tuple(histories)
 
 
 class _Replay:

@@ -121,33 +121,26 @@ def _commands_retention(facts: Facts) -> Iterator[Problem]:
 
 
 def _message_size(facts: Facts) -> Iterator[Problem]:
-    wanted = facts.settings.worker.max_event_bytes + _BATCH_OVERHEAD_BYTES
-    client = facts.settings.kafka.client
-    batch = min(int(client.get(name, _CLIENT_BATCH_BYTES)) for name in ("batch.size", "message.max.bytes"))
-    names = set() if not facts.owned else {spec.name for spec in facts.specs if spec.demanded}
+    event, client = facts.settings.worker.max_event_bytes, facts.settings.kafka.client
+    sent = min(int(client.get(name, _CLIENT_BATCH_BYTES)) for name in ("batch.size", "message.max.bytes"))
+    wanted = max(event + _BATCH_OVERHEAD_BYTES, sent)
     for spec, state in _there(facts):
-        taken = int(state.config.get("max.message.bytes", wanted + batch))
-        if spec.name not in names or taken >= max(wanted, batch):
-            continue
-        larger = max(wanted, batch)
-        reason = (
-            f"EVENTSOURCE_WORKER__MAX_EVENT_BYTES allows events of {facts.settings.worker.max_event_bytes} bytes"
-            if taken < wanted
-            else f"the worker's producers make batches of up to {batch} bytes"
-        )
-        yield Problem(
-            spec.name,
-            f"{spec.name} takes batches of {taken} bytes (max.message.bytes), and {reason}: what is larger aborts its transaction",
-            f"mend it with `{alter_topic_command(facts.bootstrap, spec.name, 'max.message.bytes', str(larger))}`",
-        )
-    own = int(client.get("message.max.bytes", _CLIENT_BATCH_BYTES))
-    if names and own < wanted:
+        taken = int(state.config.get("max.message.bytes", wanted))
+        if "retention.ms" in spec.demanded and taken < wanted:
+            yield Problem(
+                spec.name,
+                f"{spec.name} takes batches of {taken} bytes (max.message.bytes), but events may have {event} bytes "
+                f"(EVENTSOURCE_WORKER__MAX_EVENT_BYTES) and producers send batches of up to {sent}: larger ones abort their transaction",
+                f"mend it with `{alter_topic_command(facts.bootstrap, spec.name, 'max.message.bytes', str(wanted))}`",
+            )
+    largest = int(client.get("message.max.bytes", _CLIENT_BATCH_BYTES))
+    if largest < event + _BATCH_OVERHEAD_BYTES:
         yield Problem(
             "message.max.bytes",
-            f"the worker's producers send at most {own} bytes (message.max.bytes), and EVENTSOURCE_WORKER__MAX_EVENT_BYTES allows "
-            f"events of {facts.settings.worker.max_event_bytes} bytes",
-            f"set EVENTSOURCE_KAFKA__CLIENT__MESSAGE_MAX_BYTES={wanted}, or EVENTSOURCE_WORKER__MAX_EVENT_BYTES to "
-            f"{own - _BATCH_OVERHEAD_BYTES} or less",
+            f"producers send at most {largest} bytes (message.max.bytes), but events may have {event} bytes "
+            "(EVENTSOURCE_WORKER__MAX_EVENT_BYTES): larger ones abort their transaction",
+            f"set EVENTSOURCE_KAFKA__CLIENT__MESSAGE_MAX_BYTES={event + _BATCH_OVERHEAD_BYTES}, or "
+            f"EVENTSOURCE_WORKER__MAX_EVENT_BYTES={largest - _BATCH_OVERHEAD_BYTES}",
         )
 
 
