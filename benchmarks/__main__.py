@@ -1,48 +1,76 @@
-"""`python -m benchmarks`: runs all benchmarks, one after the other, and writes `benchmarks/RESULTS.md`."""
+"""`python -m benchmarks [NAME ...]`: runs the benchmarks, one after the other, and writes `benchmarks/RESULTS.md`.
+
+Without names it runs all, which takes an hour. The figures of those that are not run stay in the page if they are of this machine.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
-import platform
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
-BENCHMARKS = ("codec", "pipeline")
+from benchmarks.machine import machine
+from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.results import Results
+
+RESULTS: Final = Path(__file__).with_name("RESULTS.md")
+RUNS: Final[dict[str, list[list[str]]]] = {
+    "codec": [[]],
+    "pipeline": [[]],
+    "commands": [[]],
+    "latency": [["--rate", "500"], ["--rate", "2000"]],
+    "takeover": [[]],
+    "memory": [[]],
+    "soak": [[]],
+}
+_STOP_SECONDS: Final = 60.0
 
 
 def main() -> None:
-    sections = [
-        "# Results\n",
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} by `make bench`, {machine()}. The brokers, the database, the workers and the "
-        "client share these cores. Compare figures of one run with each other, not with those of another machine.\n",
-    ]
-    for name in BENCHMARKS:
-        print(f"# {name}", flush=True)
-        done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{name}", "--json"], check=True, stdout=subprocess.PIPE, text=True
-        )
-        *lines, last = done.stdout.splitlines()
-        print("\n".join(lines), flush=True)
-        figures = json.loads(last)
-        rows = "\n".join(f"| {figure.replace('_', ' ')} | {value:,.6g} |" for figure, value in figures.items())
-        sections.append(f"## `python -m benchmarks.{name}`\n\n| figure | value |\n|---|---|\n{rows}\n")
-    RESULTS.write_text("\n".join(sections), encoding="utf-8")
-    print(f"written to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
+    parser = argparse.ArgumentParser(description="Measures this machine and writes benchmarks/RESULTS.md.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(RUNS)} (default: all)")
+    names = parser.parse_args().names or list(RUNS)
+    unknown = [name for name in names if name not in RUNS]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}: choose among {', '.join(RUNS)}")
+    results = Results(RESULTS, machine())
+    with interruptible():
+        for name in names:
+            for arguments in RUNS[name]:
+                title = f"`{' '.join(['python -m', f'benchmarks.{name}', *arguments])}`"
+                tell(f"# {title}")
+                figures = _run(name, arguments)
+                finish(figures, only_json=False)
+                results.put(title, figures, datetime.now(UTC).date())
+    tell(f"written to {RESULTS}")
 
 
-def machine() -> str:
-    """The machine in a few words: cores, processor, Python."""
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
-    return f"{os.cpu_count()} cores of {processor}, {platform.system()}, Python {platform.python_version()}"
+def _run(name: str, arguments: list[str]) -> Figures:
+    # In a session of its own: Ctrl-C reaches this process alone, which then asks the benchmark to end in order.
+    with subprocess.Popen(
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, _ = process.communicate()
+        except BaseException:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    if process.returncode:
+        raise SystemExit(f"benchmarks.{name} failed with exit code {process.returncode}: see above")
+    figures: Figures = json.loads(printed.splitlines()[-1])
+    return figures
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 
 ROOT: Final = Path(__file__).parents[1]
-_POLL_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = 0.2
+_LAST_WORDS_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 20.0
 
 
@@ -96,24 +97,30 @@ class Child:
         if code is not None:
             raise ChildFailed(f"{self.name} ended with exit code {code}: {self.last_words()}")
 
-    def wait_for(self, event: str, timeout_seconds: float) -> dict[str, Any]:
-        """The object that the child prints with this `event`; returns at once when it has. Raises `ChildFailed`."""
+    def heard(self, event: str, timeout_seconds: float) -> dict[str, Any] | None:
+        """The object that the child printed with this `event`, waiting for it for at most so long; None if it did not.
+
+        Raises `ChildFailed` when the process ended without it.
+        """
         deadline = time.monotonic() + timeout_seconds
         while True:
+            was_running = self.running
             with self._news:
+                # What it said last may still be on its way when it is gone.
+                self._news.wait_for(lambda: event in self._said, _POLL_SECONDS if was_running else _LAST_WORDS_SECONDS)
                 if event in self._said:
                     return self._said[event]
-                self._news.wait(_POLL_SECONDS)
-            if time.monotonic() > deadline:
-                raise ChildFailed(
-                    f"{self.name} did not say {event!r} within {timeout_seconds:g} s: {self.last_words()}"
-                )
-            if not self.running:
-                with self._news:  # its last words may be on their way from the pipe
-                    self._news.wait_for(lambda: event in self._said, 1.0)
-                    if event in self._said:
-                        return self._said[event]
+            if not was_running:
                 self.check()
+            if time.monotonic() > deadline:
+                return None
+
+    def wait_for(self, event: str, timeout_seconds: float) -> dict[str, Any]:
+        """The same, when nothing else makes sense. Raises `ChildFailed` when it was not printed in time."""
+        found = self.heard(event, timeout_seconds)
+        if found is None:
+            raise ChildFailed(f"{self.name} did not say {event!r} within {timeout_seconds:g} s: {self.last_words()}")
+        return found
 
     def log_lines(self) -> list[str]:
         """What the child has written to stderr."""

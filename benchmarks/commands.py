@@ -1,7 +1,8 @@
 """Throughput of the command side on a backlog: `python -m benchmarks.commands [--json] [--commands N] [--pairs N]`.
 
 One worker process against one stream thread of Kafka Streams, in turns on the same backlog, each time with a consumer group of its
-own; then a backlog to one hot aggregate. Both are watched from outside in the same way. The last line of stdout is one JSON object.
+own; then a backlog to one hot aggregate, and the library `eventsourcing` on Postgres. Worker and Kafka Streams are watched from
+outside in the same way. The last line of stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -16,32 +17,36 @@ from benchmarks.backlog import write_backlog
 from benchmarks.handled import HandledCommands
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
 from benchmarks.output import Figures, finish, interruptible, tell
-from benchmarks.rates import handled_per_second, median_of_ratios
+from benchmarks.pyeventsourcing import commands_per_second, is_installed
+from benchmarks.rates import handled_per_second, median, median_of_ratios
 from benchmarks.servers import Servers, servers
 from benchmarks.worker import worker
 
 _BACKLOG = "backlog"
 _HOT = "hot"
+_PYEVENTSOURCING_COMMANDS = 1_000
 
 
 @dataclass(slots=True)
 class Runs:
-    """Commands per second of each run, in pairs: the same index is the same pair."""
+    """Commands per second of each run: the same index is the same round."""
 
     ours: list[float] = field(default_factory=list)
     kafka_streams: list[float] = field(default_factory=list)
+    pyeventsourcing: list[float] = field(default_factory=list)
     hot: list[float] = field(default_factory=list)
 
-    def figures(self) -> Figures:
-        """The medians: of rates, and of each pair's ratio."""
+    def figures(self) -> dict[str, float | str | None]:
+        """The medians: of rates, and of the ratios within each round."""
         streams = self.kafka_streams
         return {
             "pairs": len(self.ours),
             "commands_per_second": statistics.median(self.ours),
-            "kafka_streams_per_second": statistics.median(streams) if streams else None,
+            "kafka_streams_per_second": median(streams),
             "ratio": median_of_ratios(list(zip(self.ours, streams, strict=True))) if streams else None,
             "hot_commands_per_second": statistics.median(self.hot),
             "hot_share": median_of_ratios(list(zip(self.hot, self.ours, strict=True))),
+            "pyeventsourcing_per_second": median(self.pyeventsourcing),
         }
 
 
@@ -81,6 +86,10 @@ class Throughput:
             samples = self._handled(namespace, group).watch(self._sizes[namespace], child.check)
         return self._told("Kafka Streams", namespace, handled_per_second(samples))
 
+    def pyeventsourcing(self) -> float:
+        """The same of pyeventsourcing, over fewer commands: it is in no hurry."""
+        return self._told("pyeventsourcing", "Postgres", commands_per_second(self._servers, _PYEVENTSOURCING_COMMANDS))
+
     def _new_run(self, namespace: str) -> str:
         self._runs += 1
         return f"{namespace}{RUN_MARK}{self._runs}"
@@ -95,14 +104,17 @@ class Throughput:
 
 
 def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) -> Figures:
-    """Runs everything on servers of its own. A peer that this machine cannot run has no figure."""
-    runs = Runs()
+    """Runs everything on servers of its own. A peer that this machine cannot run has no figure, and a text that says why."""
+    runs, notes = Runs(), {}
+    streams: KafkaStreams | None = None
     try:
-        streams: KafkaStreams | None = KafkaStreams.build()
-        note = None
+        streams = KafkaStreams.build()
     except NotMeasured as reason:
-        streams, note = None, f"not measured: {reason}"
-        tell(f"Kafka Streams {note}")
+        notes["kafka_streams"] = f"not measured: {reason}"
+    if not is_installed():
+        notes["pyeventsourcing"] = "not measured: it is not installed (pip install 'eventsourcing[postgres]')"
+    for peer, note in notes.items():
+        tell(f"{peer} {note}")
     with servers() as found:
         throughput = Throughput(found, streams)
         throughput.prepare(_BACKLOG, commands, aggregates)
@@ -116,12 +128,15 @@ def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) ->
             if peer_rate is not None:
                 runs.kafka_streams.append(peer_rate)
             runs.hot.append(throughput.ours(_HOT))
-    figures = runs.figures()
-    return figures if note is None else {**figures, "kafka_streams": note}
+            if "pyeventsourcing" not in notes:
+                runs.pyeventsourcing.append(throughput.pyeventsourcing())
+    return runs.figures() | notes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measures commands per second on a backlog, beside Kafka Streams.")
+    parser = argparse.ArgumentParser(
+        description="Measures commands per second on a backlog, beside Kafka Streams and pyeventsourcing."
+    )
     parser.add_argument("--commands", type=int, default=500_000, help="in the backlog (default: 500,000)")
     parser.add_argument("--hot-commands", type=int, default=100_000, help="to one aggregate (default: 100,000)")
     parser.add_argument("--aggregates", type=int, default=10_000, help="in the backlog (default: 10,000)")

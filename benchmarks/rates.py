@@ -29,3 +29,8 @@ def handled_per_second(samples: Sequence[tuple[float, int]]) -> float:
 def median_of_ratios(pairs: Sequence[tuple[float, float]]) -> float:
     """The median of first / second over interleaved pairs: what the machine does to both at once cancels out in each."""
     return statistics.median(first / second for first, second in pairs)
+
+
+def median(values: Sequence[float]) -> float | None:
+    """The median, or None of nothing: what was not measured has no figure."""
+    return statistics.median(values) if values else None

@@ -1,0 +1,80 @@
+"""Does a worker grow? `python -m benchmarks.soak [--minutes 20] [--rate 500] [--json]`.
+
+A steady load, each command with an id of its own and all ids remembered. The memory for state is set so low that it is full before it
+counts: what grows then is a leak. Printed is the slope of the worker's resident memory by least squares, after the first quarter of
+the time. The last line of stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+
+from benchmarks.children import ChildFailed, python_child
+from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.percentiles import percentiles
+from benchmarks.resident import ResidentMemory, slope_per_hour
+from benchmarks.servers import servers
+from benchmarks.worker import worker
+from eventsource.settings import WorkerSettings
+
+_NAMESPACE = "soak"
+_START_SECONDS = 60.0
+_PATIENCE_SECONDS = 60.0
+_LOOK_SECONDS = 30.0
+_WARM_UP_SHARE = 0.25
+_STATE_MEMORY_MB = 16
+
+
+def measure(*, minutes: float, rate: float) -> Figures:
+    """Loads one worker for so long. Raises `ChildFailed` when a command stays unanswered."""
+    seconds = minutes * 60
+    more = (
+        {"WORKER__STATE_MEMORY_MB": str(_STATE_MEMORY_MB)} if "state_memory_mb" in WorkerSettings.model_fields else {}
+    )
+    with servers() as found, tempfile.TemporaryDirectory(prefix="worker-") as state:
+        found.make_topics(_NAMESPACE)
+        load = ["--rate", str(rate), "--seconds", str(seconds), "--warm-up-seconds", "0"]
+        with worker(found.environment(_NAMESPACE, **more), state) as child:
+            child.wait_for("ready", _START_SECONDS)
+            with (
+                ResidentMemory(child.pid) as resident,
+                python_child("the client", "benchmarks.latency_client", load, found.environment(_NAMESPACE)) as client,
+            ):
+                measured = None
+                while measured is None:
+                    child.check()
+                    measured = client.heard("measured", _LOOK_SECONDS)
+                    now_seconds, mib = resident.samples[-1]
+                    tell(f"{now_seconds:,.0f} of {seconds:,.0f} s: {mib:,.1f} MiB")
+                    if measured is None and now_seconds > seconds + _PATIENCE_SECONDS:
+                        raise ChildFailed(f"the client did not end in time: {client.last_words()}")
+    if measured["missing"]:
+        raise ChildFailed(f"{measured['missing']} commands were not answered")
+    counted = [sample for sample in resident.samples if _WARM_UP_SHARE * seconds <= sample[0] <= seconds]
+    latencies = percentiles(measured["milliseconds"])
+    return {
+        "minutes": minutes,
+        "rate": rate,
+        "rss_mb_per_hour": slope_per_hour(counted),
+        "rss_begin_mb": counted[0][1],
+        "rss_end_mb": counted[-1][1],
+        "rss_peak_mb": resident.peak_mib,
+        "p50_ms": latencies["p50"],
+        "p99_ms": latencies["p99"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures whether a worker grows under a steady load.")
+    parser.add_argument("--minutes", type=float, default=20.0, help="how long (default: 20)")
+    parser.add_argument("--rate", type=float, default=500.0, help="commands per second (default: 500)")
+    parser.add_argument("--json", action="store_true", help="print nothing but one JSON object on stdout")
+    arguments = parser.parse_args()
+    with interruptible():
+        figures = measure(minutes=arguments.minutes, rate=arguments.rate)
+    finish(figures, only_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
