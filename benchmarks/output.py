@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 Figures: TypeAlias = Mapping[str, float | str | None]
 """A figure is None where it was not measured; a text beside it says why."""
-_DIGITS = 5
+_DIGITS = 5  # that mean something
 
 
 def tell(text: str) -> None:
@@ -39,7 +39,7 @@ def rounded(figure: float | str | None) -> float | str | None:
     """A figure without digits that mean nothing; whole from 1,000 on."""
     if not isinstance(figure, float):
         return figure
-    return round(figure) if abs(figure) >= 1_000 else float(f"{figure:.{_DIGITS - 1}g}")
+    return round(figure) if abs(figure) >= 1_000 else float(f"{figure:.{_DIGITS}g}")
 
 
 @contextmanager

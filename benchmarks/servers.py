@@ -25,6 +25,7 @@ class Servers:
     def settings(self, namespace: str) -> Settings:
         """The framework's settings for one namespace, all else as by default."""
         return Settings(
+            _env_file=None,
             namespace=namespace,
             kafka=KafkaSettings(bootstrap_servers=self.bootstrap_servers),
             postgres=PostgresSettings(url=self.postgres_url),
