@@ -10,6 +10,7 @@ import structlog
 from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
 from eventsource.doctor.examination import RULES, judge
+from eventsource.doctor.facts import Facts
 from eventsource.doctor.finding import Finding
 from eventsource.doctor.probes import Probes
 from eventsource.doctor.rule import Depth, Rule
@@ -54,11 +55,18 @@ def check_start(
     facts = probes.at_start(for_owners=for_owners, production=None)
     if facts.brokers.error is not None:
         raise facts.brokers.error
-    dangers = judge(facts, [rule for rule in START_RULES if for_owners or not rule.for_owners]).dangers
-    for finding in dangers:
-        if finding.rule in let_pass:
+    refuse_dangers(facts, let_pass, for_owners=for_owners)
+
+
+def refuse_dangers(facts: Facts, accepted: frozenset[str], *, for_owners: bool) -> None:
+    """The judgement of `check_start` over facts that were gathered."""
+    rules = [rule for rule in START_RULES if for_owners or not rule.for_owners]
+    refused = []
+    for finding in judge(facts, rules).dangers:
+        if finding.rule in accepted:
             _log.warning("risk_accepted", rule=finding.rule, finding=finding.problem, mend=finding.mend)
-    refused = [finding for finding in dangers if finding.rule not in let_pass]
+        else:
+            refused.append(finding)
     if refused:
         raise _error(refused)
 
