@@ -6,15 +6,19 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from eventsource.errors import LogError, OffsetLost
 from eventsource.log.admin import UNREACHABLE, TopicAndPartition, translate
 from eventsource.log.client_config import consumer_config
 from eventsource.log.record import Record
 
+_log = structlog.get_logger("eventsource.reader")
+
 # librdkafka wants a group id even of a consumer that joins no group and commits nothing.
 _NO_GROUP: Final = "eventsource-reader"
+_METADATA_SECONDS: Final = 2.0
 _LOST: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})
 
 
@@ -31,14 +35,17 @@ class LogReader:
         if not committed_only:
             config["isolation.level"] = "read_uncommitted"
         self._consumer = Consumer(config)
+        self._known_topics: set[str] = set()
 
     def assign(self, offsets: Mapping[TopicAndPartition, int]) -> None:
         """Reads these partitions from these offsets, and no others."""
+        self._learn({topic for topic, _ in offsets})
         self._consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()])
 
     def add(self, offsets: Mapping[TopicAndPartition, int]) -> None:
         """Reads these partitions too."""
         if offsets:
+            self._learn({topic for topic, _ in offsets})
             self._consumer.incremental_assign(
                 [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
             )
@@ -70,6 +77,17 @@ class LogReader:
     def close(self) -> None:
         """Closes the consumer."""
         self._consumer.close()
+
+    def _learn(self, topics: set[str]) -> None:
+        # A topic that a running consumer has not heard of yet is looked up by librdkafka's scan, once a second: a take-over,
+        # which reads events, outcomes and commands in turn, would wait for three.
+        for topic in topics - self._known_topics:
+            try:
+                self._consumer.list_topics(topic, timeout=_METADATA_SECONDS)
+            except KafkaException as error:
+                _log.info("metadata_missing", topic=topic, error=error.args[0].name())  # librdkafka goes on asking
+            else:
+                self._known_topics.add(topic)
 
     def __enter__(self) -> Self:
         return self
