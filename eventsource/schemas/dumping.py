@@ -71,6 +71,7 @@ class Dumping:
     """
 
     def __init__(self, shape: ModelShape, schema: dict[str, Any], *, exact_types: bool = False) -> None:
+        self.exact_types = exact_types
         compiler = _Compiler(schema, exact_types=exact_types)
         root = compiler.model(shape, schema)
         self.source = compiler.source

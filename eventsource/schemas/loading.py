@@ -202,11 +202,15 @@ def default_of(source: Source, field: FieldShape, fields: str) -> str:
     return f"{source.bind(info.default_factory, f'default_{field.name}')}({argument})"
 
 
+def instance(source: Source, shape: ModelShape) -> str:
+    """Code for a new instance without any field."""
+    return f"{source.bind(object.__new__, 'new')}({source.bind(shape.model, f'{shape.name}_class')})"
+
+
 def construction(source: Source, plan: RecordPlan, fields: str) -> list[str]:
     """Lines that bind `message` to an instance; `fields` is code for a dict of all of its fields, in order."""
-    shape: ModelShape = plan.shape
-    new = source.bind(object.__new__, "new")
-    lines = [f"message = {new}({source.bind(shape.model, f'{shape.name}_class')})"]
+    shape = plan.shape
+    lines = [f"message = {instance(source, shape)}"]
     if shape.is_dataclass:
         set_attribute = source.bind(object.__setattr__, "set_attribute")
         return [*lines, f"for name, value in {fields}.items():", f"    {set_attribute}(message, name, value)"]

@@ -7,9 +7,9 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from eventsource.errors import DecodeError
 from eventsource.schemas.avro_schema import AvroSchema
-from eventsource.schemas.body import Read, body_reader, body_writer
+from eventsource.schemas.body import body_reader, body_writer
 from eventsource.schemas.limits import Limits
-from eventsource.schemas.loading import Loading
+from eventsource.schemas.reference import Read
 from eventsource.schemas.resolution import resolve
 from eventsource.schemas.schema_text import SchemaText
 from eventsource.schemas.store import SchemaStore
@@ -33,7 +33,7 @@ class SingleObjectCodec(Generic[T]):
         self._lock = threading.Lock()
         text = schema.text
         self._prefix = MARKER + text.fingerprint.to_bytes(8, "little")
-        self._write = body_writer(text.schema(), schema.dumping.dump, self._prefix, limits)
+        self._write = body_writer(schema, self._prefix, limits)
         self._readers: dict[bytes, Read] = {self._prefix: self._reader(text)}
 
     def encode(self, instance: T) -> bytes:
@@ -87,8 +87,7 @@ class SingleObjectCodec(Generic[T]):
     def _reader(self, text: SchemaText) -> Read:
         written = text.schema()
         self.check_written(written)
-        loading = Loading(resolve(self.schema.shape, written, self.schema.names))
-        return body_reader(written, loading.load, _PREFIX_BYTES, self._limits)
+        return body_reader(resolve(self.schema.shape, written, self.schema.names), _PREFIX_BYTES, self._limits)
 
 
 def _refuser(text: str) -> Read:

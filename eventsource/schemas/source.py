@@ -6,7 +6,36 @@ import builtins
 import keyword
 import linecache
 import re
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+_DEEPEST: Final = 16  # Python takes 20 loops inside of one another
+
+
+class Unsupported(Exception):  # never leaves this package: the reference codec is taken then
+    """No code is generated for something in a schema."""
+
+
+class Lines:
+    """Lines of code as they are written, each indented as the block that it stands in."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self._depth = 0
+
+    def add(self, line: str) -> None:
+        self.written.append("    " * self._depth + line)
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """Adds `head`; what is added inside of the `with` statement is indented below it. Raises `Unsupported` if too deep."""
+        if self._depth == _DEEPEST:
+            raise Unsupported("blocks nest too deep")
+        self.add(head)
+        self._depth += 1
+        yield
+        self._depth -= 1
 
 
 class Source:
