@@ -265,8 +265,11 @@ def read_topic_records(app: App, settings: Settings, admin: LogAdmin) -> dict[st
                     f"the records of topic {meta} could not be read to their end: check the broker's log"
                 )
             for record in records:
-                if record.value is not None:
-                    recorded[record.key.decode(errors="replace")] = _topic_record(record)
+                name = record.key.decode(errors="replace")
+                if record.value is None:
+                    recorded.pop(name, None)  # as compaction will have it
+                else:
+                    recorded[name] = _topic_record(record)
     return recorded
 
 
