@@ -21,8 +21,9 @@ from eventsource.log.admin import LogAdmin
 
 _FOLDER: Final = Path(__file__).with_name("peers")
 _BUILD: Final = _FOLDER / "build"
+_BUILT: Final = _BUILD / "built"
 _SOURCE: Final = _FOLDER / "KafkaStreamsPeer.java"
-_NEWEST_BUILD_SECONDS: Final = 600
+_BUILD_SECONDS: Final = 600
 _JAVA: Final = 17
 _START_SECONDS: Final = 60.0
 _LOG_APPEND_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
@@ -48,15 +49,19 @@ class KafkaStreams:
         if version is None or int(version[1]) < _JAVA:
             raise NotMeasured(f"Java {_JAVA} is needed, here is {version[1] if version else 'none'}")
         jars, classes = _BUILD / "jars", _BUILD / "classes"
-        done = _BUILD / "built"
-        newest = max(_SOURCE.stat().st_mtime, (_FOLDER / "pom.xml").stat().st_mtime)
-        if not done.exists() or done.stat().st_mtime < newest:
+        if not cls.is_built():
             shutil.rmtree(_BUILD, ignore_errors=True)
             pom = ["-f", str(_FOLDER / "pom.xml")]
             _run("mvn", "-q", "-B", *pom, "dependency:copy-dependencies", f"-DoutputDirectory={jars}")
             _run("javac", "-cp", f"{jars}/*", "-d", str(classes), str(_SOURCE))
-            done.touch()
+            _BUILT.touch()
         return cls(f"{classes}:{jars}/*")
+
+    @staticmethod
+    def is_built() -> bool:
+        """Whether it was compiled here since its source changed."""
+        newest = max(_SOURCE.stat().st_mtime, (_FOLDER / "pom.xml").stat().st_mtime)
+        return _BUILT.exists() and _BUILT.stat().st_mtime >= newest
 
     @contextmanager
     def running(
@@ -102,11 +107,11 @@ def _run(*command: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_NEWEST_BUILD_SECONDS,
+            timeout=_BUILD_SECONDS,
         )
     except subprocess.CalledProcessError as error:
         lines = (error.stdout + error.stderr).strip().splitlines()
         raise NotMeasured(f"{command[0]} failed: {lines[0] if lines else error.returncode}") from error
     except subprocess.TimeoutExpired as error:
-        raise NotMeasured(f"{command[0]} took more than {_NEWEST_BUILD_SECONDS} s") from error
+        raise NotMeasured(f"{command[0]} took more than {_BUILD_SECONDS} s") from error
     return done.stdout + done.stderr
