@@ -37,8 +37,8 @@ check: $(VENV)/.dev ## static checks and unit tests: seconds, no servers
 test: check ## everything: static checks, unit, integration and faults, on a real broker and Postgres
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/integration tests/faults
 
-bench: $(VENV)/.dev ## measure this machine
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.dev ## measure this machine, an hour (or BENCH="commands latency"); writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks $(BENCH)
 
 format: $(VENV)/.dev ## format the code and write the generated pages
 	$(BIN)/ruff check --fix .
