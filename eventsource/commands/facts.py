@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from eventsource.commands.request import Request
@@ -9,7 +10,16 @@ from eventsource.commands.status import OUTCOME_NAME, Outcome
 from eventsource.domain import Event
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import DecodeError, MessageTooLarge
-from eventsource.log.headers import FactWriter, Origin, Trail, event_es, outcome_es
+from eventsource.log.headers import (
+    EMPTY_TRAIL,
+    Origin,
+    Trail,
+    event_es,
+    fact_headers,
+    outcome_es,
+    source_header,
+    type_header,
+)
 from eventsource.log.record import Outgoing
 from eventsource.names import Names
 from eventsource.schemas import MessageCodec, SchemaStore
@@ -34,17 +44,19 @@ class FactRecords:
         self._max_bytes = max_event_bytes
         self._events_topic = names.events(definition.name)
         self._outcomes_topic = names.outcomes(definition.name)
-        self._writer = FactWriter(self.source)
-        classes = set(definition.events.values())
-        self._by_class: dict[type[Event], MessageCodec[Any]] = {
-            event: MessageCodec(event, event.message_name, schemas) for event in classes
+        self._source = source_header(self.source)
+        codecs = {event: MessageCodec(event, event.message_name, schemas) for event in set(definition.events.values())}
+        self._codecs: dict[str, MessageCodec[Any]] = {name: codecs[event] for name, event in definition.events.items()}
+        self._by_class: dict[type[Event], tuple[Callable[[Any], bytes], tuple[str, bytes]]] = {
+            event: (codec.encode, type_header(event.message_name, event.message_revision))
+            for event, codec in codecs.items()
         }
-        self._by_name = {name: self._by_class[event] for name, event in definition.events.items()}
         self._outcomes = MessageCodec(Outcome, OUTCOME_NAME, schemas)
+        self._command_types = {name: type_header(name) for name in definition.commands}
 
     def register_schemas(self) -> None:
         """Registers all that may be written, before the first transaction."""
-        for codec in self._by_class.values():
+        for codec in self._codecs.values():
             codec.register()
         self._outcomes.register()
 
@@ -54,30 +66,26 @@ class FactRecords:
         Raises `EncodeError`, and `MessageTooLarge` where one is too large to be written.
         """
         record, headers = request.record, request.headers
-        command_id = headers.command_id
-        origin = Origin(self._topic_id, record.partition, record.offset)
-        es = event_es(origin, record.timestamp_ms, request.body_hash, _passed_on(headers.trail))
-        count = len(events)
-        write, encoders, topic, key = self._writer.event, self._by_class, self._events_topic, record.key
+        key, trail, count = record.key, headers.trail, len(events)
+        es = event_es(
+            Origin(self._topic_id, record.partition, record.offset),
+            record.timestamp_ms,
+            request.body_hash,
+            _passed_on(trail) if trail is not EMPTY_TRAIL else trail,
+        )
+        ce_id = ""
         records = []
         for index, event in enumerate(events, 1):
-            value = encoders[event.__class__].encode(event)
-            written = write(
-                es,
-                command_id,
-                index,
-                count,
-                event.message_name,
-                event.message_revision,
-                version + index,
-                headers.traceparent,
-            )
-            outgoing = Outgoing(topic, self._partition, key, value, written)
+            encode, ce_type = self._by_class[event.__class__]
+            value = encode(event)
+            ce_id = f"{headers.command_id}/{index}.{count}"
+            written = fact_headers(self._source, ce_type, ce_id, version + index, es, headers.traceparent)
+            outgoing = Outgoing(self._events_topic, self._partition, key, value, written)
             # What is far from the limit need not be counted to the byte.
             if (len(value) + len(key) + len(es)) * 2 > self._max_bytes:
                 self._check_size(event, outgoing)
             records.append(outgoing)
-        return records, f"{command_id}/{count}.{count}"
+        return records, ce_id
 
     def _check_size(self, event: Event, outgoing: Outgoing) -> None:
         size_bytes = outgoing.size_bytes
@@ -92,17 +100,13 @@ class FactRecords:
         record, headers = request.record, request.headers
         origin = Origin(self._topic_id, record.partition, record.offset)
         es = outcome_es(origin, record.timestamp_ms, request.body_hash, _passed_on(trail))
-        return Outgoing(
-            self._outcomes_topic,
-            self._partition,
-            record.key,
-            self._outcomes.encode(outcome),
-            self._writer.outcome(es, headers.command_id, headers.type, outcome.version, headers.traceparent),
-        )
+        ce_type = self._command_types.get(headers.type) or type_header(headers.type)
+        written = fact_headers(self._source, ce_type, headers.command_id, outcome.version, es, headers.traceparent)
+        return Outgoing(self._outcomes_topic, self._partition, record.key, self._outcomes.encode(outcome), written)
 
     def read_event(self, type_: str, value: bytes) -> Event:
         """An event that came in an append. Raises `DecodeError` if it is none of the aggregate's."""
-        codec = self._by_name.get(type_.partition(".v")[0])
+        codec = self._codecs.get(type_.partition(".v")[0])
         if codec is None:
             raise DecodeError(
                 f"{self._name} has no event {type_!r}: deploy the workers before the clients that append a new event"

@@ -51,13 +51,26 @@ _MESSAGE_CHARACTERS: Final = 1_000
 class Handled:
     """What a batch of commands led to: the records of its transaction, the next commands offset, and the replies after it."""
 
-    next_offset: int
+    next_offset: int = -1
     records: list[Outgoing] = field(default_factory=list)
+    taken: int = 0
+    """How many records were taken out of `records` already."""
     replies: list[PendingReply] = field(default_factory=list)
     loads: list[Answer] = field(default_factory=list)
     marks: BatchMarks = field(default_factory=BatchMarks)
     counts: dict[Status, int] = field(default_factory=dict)
     """How many commands came to what, repetitions and loads not counted."""
+
+    @property
+    def written(self) -> int:
+        """How many records there are so far: the index of the next."""
+        return self.taken + len(self.records)
+
+    def take(self) -> list[Outgoing]:
+        """The records since the last time."""
+        records, self.records = self.records, []
+        self.taken += len(records)
+        return records
 
 
 class CommandHandling:
@@ -106,14 +119,13 @@ class CommandHandling:
         if self._state_codec is not None:
             self._state_codec.register()
 
-    def handle(self, batch: Sequence[Record]) -> Handled:
-        """Handles commands in order. The batch must not be empty."""
-        handled = Handled(next_offset=batch[-1].offset + 1)
+    def handle(self, batch: Sequence[Record], handled: Handled | None = None) -> Handled:
+        """Handles commands in order; with `handled`, as a further part of that batch. There must be one at least."""
+        handled = handled if handled is not None else Handled()
+        handled.next_offset = batch[-1].offset + 1
         source = self._source
         requests = [read_request(record, source) for record in batch]
-        self.memory.prefetch(
-            (request.aggregate_id for request in requests), (request.headers.command_id for request in requests)
-        )
+        self.memory.prefetch(requests)
         for request in requests:
             self._handle_one(request, handled)
         return handled
@@ -216,7 +228,7 @@ class CommandHandling:
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
             return
-        first_index = len(handled.records)
+        first_index = handled.written
         records, ce_id = self._facts.events(request, events, version)
         after = self.states.apply(aggregate_id, events, first_index)
         handled.records += records
@@ -318,7 +330,7 @@ class CommandHandling:
             # What the broker refused once is not copied: the copy might be refused too.
             copied = 0 if request.record.offset in self._refused else self._max_bytes
             handled.records.append(dead_letter(request.record, self._dead_letters_topic, answer.code, copied))
-        handled.marks.newest_outcome = len(handled.records), request.headers.command_id
+        handled.marks.newest_outcome = handled.written, request.headers.command_id
         handled.records.append(outgoing)
         self._answer(request, handled, answer)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import structlog
 
 from eventsource.commands.deduplication import ANSWER_BYTES, Answer, Deduplication
 from eventsource.commands.memory_budget import MemoryBudget, size_bytes
+from eventsource.commands.request import Request
 from eventsource.commands.state_store import StateStore, StorePosition
 from eventsource.commands.states import AggregateStates, Current
 from eventsource.domain.definition import AggregateDefinition
@@ -85,29 +86,39 @@ class PartitionMemory:
 
     # --- looking up ----------------------------------------------------------------------------------------------
 
-    def prefetch(self, aggregate_ids: Iterable[str], command_ids: Iterable[str]) -> None:
+    def prefetch(self, requests: Sequence[Request]) -> None:
         """Reads from disk, in one go, what a batch will ask for and memory does not hold."""
-        store = self._store
-        if store is None:
+        if self._store is None:
             return
         if not self.states.aggregates.complete:
-            absent = self.states.absent(aggregate_ids)
-            found = store.aggregates(absent)
-            for id_, (version, offset, snapshot) in found.items():
-                self._take(id_, version, offset, snapshot)
-            self._absent_aggregates.update(id_ for id_ in absent if id_ not in found)
+            self.prefetch_aggregates(request.aggregate_id for request in requests)
         if not self.known.answers.complete:
-            absent = self.known.absent(command_ids)
-            answers = store.answers(absent)
-            for id_, answer in answers.items():
-                self.known.answers.add_saved(id_, answer)
-            self._absent_answers.update(id_ for id_ in absent if id_ not in answers)
+            self._prefetch_answers(request.headers.command_id for request in requests)
+
+    def prefetch_aggregates(self, aggregate_ids: Iterable[str]) -> None:
+        """Reads those aggregates from disk that memory does not hold."""
+        if self._store is None or self.states.aggregates.complete:
+            return
+        absent = self.states.absent(aggregate_ids)
+        found = self._store.aggregates(absent)
+        for id_, (version, offset, snapshot) in found.items():
+            self._take(id_, version, offset, snapshot)
+        self._absent_aggregates.update(id_ for id_ in absent if id_ not in found)
+
+    def _prefetch_answers(self, command_ids: Iterable[str]) -> None:
+        if self._store is None:
+            return
+        absent = self.known.absent(command_ids)
+        found = self._store.answers(absent)
+        for id_, answer in found.items():
+            self.known.answers.add_saved(id_, answer)
+        self._absent_answers.update(id_ for id_ in absent if id_ not in found)
 
     def find_aggregate(self, aggregate_id: str) -> Current | None:
         """The aggregate as the commands handled so far leave it, or None where it does not exist."""
         found = self.states.find(aggregate_id)
         if found is None and not self.states.aggregates.complete and aggregate_id not in self._absent_aggregates:
-            self.prefetch((aggregate_id,), ())
+            self.prefetch_aggregates((aggregate_id,))
             found = self.states.find(aggregate_id)
         return found
 
@@ -115,7 +126,7 @@ class PartitionMemory:
         """The first answer to a command, if it was handled before."""
         found = self.known.find(command_id)
         if found is None and not self.known.answers.complete and command_id not in self._absent_answers:
-            self.prefetch((), (command_id,))
+            self._prefetch_answers((command_id,))
             found = self.known.find(command_id)
         return found
 

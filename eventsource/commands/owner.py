@@ -16,7 +16,7 @@ import structlog
 
 from eventsource.app import App
 from eventsource.clock import Clock
-from eventsource.commands.handling import CommandHandling
+from eventsource.commands.handling import CommandHandling, Handled
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner_state import OwnerState, check_transition
 from eventsource.commands.recovery import Bounds, PartitionRecovery, StorePlace
@@ -26,7 +26,7 @@ from eventsource.commands.state_folder import StateFolder, default_state_dir
 from eventsource.commands.state_store import StateStore, StoreIdentity
 from eventsource.domain import Aggregate
 from eventsource.domain.fingerprint import evolve_fingerprint
-from eventsource.errors import RecordRefused, Retriable, StateStoreFailed, TransactionAborted
+from eventsource.errors import Fenced, RecordRefused, Retriable, StateStoreFailed, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership
@@ -43,6 +43,8 @@ _log = structlog.get_logger("eventsource.owner")
 _READ_SECONDS: Final = 0.1
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+_PRODUCED_TOGETHER: Final = 250
+_LONGEST_BATCH_SECONDS: Final = 1.0
 _HOUR_MS: Final = 3_600_000
 
 
@@ -117,6 +119,7 @@ class PartitionOwner:
             stopped=self._stop.is_set,
             checkpointed=lambda: self._step(Step.CHECKPOINTED),
         )
+        self._unhandled: list[Record] = []
         self._batch_limit = self._largest_batch
         self._commits = 0
         self._thread = threading.Thread(target=self._run, name=f"owner {self._name}[{partition}]", daemon=True)
@@ -220,6 +223,7 @@ class PartitionOwner:
             start = self._take_over(reader, writer)
             if start is not None:
                 reader.assign({self._commands: start})
+                self._unhandled = []
                 self._to(OwnerState.HANDLING)
                 while not self._stop.is_set():
                     self._handle_batch(reader, writer)
@@ -277,7 +281,8 @@ class PartitionOwner:
         if self._commands not in owned.partitions or owned.metadata is None:
             self._stop.wait(_READ_SECONDS)
             return
-        batch = reader.read(self._batch_limit, _READ_SECONDS)
+        batch = self._unhandled or reader.read(self._batch_limit, _READ_SECONDS)
+        self._unhandled = []
         doubt = writer.suspect()
         if doubt is not None:
             raise TransactionAborted(f"the producers are replaced before they are used again: {doubt}")
@@ -290,14 +295,28 @@ class PartitionOwner:
             self._step(Step.CHECKPOINTED)
 
     def _transact(self, batch: list[Record], writer: PartitionWriter, metadata: bytes | None) -> None:
-        handled = self._handling.handle(batch)
+        transaction = writer.begin(metadata)
+        handled = Handled()
         try:
-            offsets = writer.commit(handled.records, (self._commands, handled.next_offset), metadata)
+            # Bit by bit: the producer sends one while the next is decided, and what was just made is still in the cache.
+            began = self._parts.clock.monotonic()
+            for start in range(0, len(batch), _PRODUCED_TOGETHER):
+                if self._parts.clock.monotonic() - began > _LONGEST_BATCH_SECONDS:
+                    self._unhandled = batch[start:]  # slow handlers: the transaction must not time out because of them
+                    break
+                self._handling.handle(batch[start : start + _PRODUCED_TOGETHER], handled)
+                transaction.produce(handled.take())
+            offsets = transaction.commit((self._commands, handled.next_offset))
         except TransactionAborted as error:
             # A batch that fails as a whole may fail because of one command: the next try is half as large.
             self._batch_limit = max(1, len(batch) // 2)
             if isinstance(error, RecordRefused) and len(batch) == 1:
                 self._handling.refuse(batch[0].offset, str(error))
+            raise
+        except Fenced:
+            raise
+        except Exception as error:
+            transaction.abort(error)
             raise
         self._handling.commit(handled, offsets)
         self._commits += 1

@@ -56,7 +56,7 @@ class PartitionReplay:
         read just now; what was taken before that is kept, and the rest may be given again.
         """
         memory = self._memory
-        memory.prefetch((record.key.decode(errors="replace") for record in records), ())
+        memory.prefetch_aggregates(record.key.decode(errors="replace") for record in records)
         for record in records:
             self._event(record)
 
@@ -106,7 +106,7 @@ class PartitionReplay:
 
     def take_outcomes(self, records: Sequence[Record]) -> None:
         """Takes the next records of the outcomes topic. Raises as `take_events` does, and `DecodeError`."""
-        self._memory.prefetch((record.key.decode(errors="replace") for record in records), ())
+        self._memory.prefetch_aggregates(record.key.decode(errors="replace") for record in records)
         for record in records:
             self._outcome(record)
 

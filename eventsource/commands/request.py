@@ -40,7 +40,7 @@ def read_request(record: Record, source: str) -> Request:
             f"{UNREADABLE}/{record.partition}/{record.offset}", UNREADABLE, source, record.timestamp_ms
         )
         return Request(record, headers, key.decode(errors="replace"), _NO_HASH, error)
-    digest = body_hash(key, headers.type.encode(), record.value or b"")
+    digest = body_hash(key, headers.type, record.value or b"")
     try:
         return Request(record, headers, key.decode(), digest)
     except UnicodeDecodeError:

@@ -115,10 +115,10 @@ class OutcomeHeaders:
     trail: Trail = EMPTY_TRAIL
 
 
-def body_hash(key: bytes, type_: bytes, body: bytes) -> bytes:
+def body_hash(key: bytes, type_: str, body: bytes) -> bytes:
     """The 8-byte BLAKE2b hash of a command's key, type and value: tells a repetition from another command under the same id."""
     return blake2b(
-        b"%b%b%b\0%b" % (len(key).to_bytes(4, "big"), key, type_, body), digest_size=BODY_HASH_BYTES
+        b"%b%b%b\0%b" % (len(key).to_bytes(4, "big"), key, type_.encode(), body), digest_size=BODY_HASH_BYTES
     ).digest()
 
 
@@ -160,80 +160,64 @@ def command_headers(headers: CommandHeaders) -> list[tuple[str, bytes]]:
     return written
 
 
-class FactWriter:
-    """Writes the headers of one aggregate's events and outcomes. What all of them share is made once."""
+def fact_headers(
+    source: tuple[str, bytes],
+    ce_type: tuple[str, bytes],
+    ce_id: str,
+    version: int,
+    es: bytes,
+    traceparent: bytes | None = None,
+) -> list[tuple[str, bytes]]:
+    """The headers of an event or outcome. `source` and `ce_type` are what `source_header` and `type_header` made once for all."""
+    written = [
+        _SPEC_VERSION_HEADER,
+        ("ce_id", ce_id.encode()),
+        source,
+        ce_type,
+        ("ce_sequence", b"%020d" % version),
+        ("es", es),
+    ]
+    if traceparent is not None:
+        written.append((TRACE_PARENT, traceparent))
+    return written
 
-    def __init__(self, source: str) -> None:
-        self._source = ("ce_source", source.encode())
-        self._types: dict[tuple[str, int], tuple[str, bytes]] = {}
 
-    def event(
-        self,
-        es: bytes,
-        command_id: str,
-        index: int,
-        count: int,
-        type_: str,
-        revision: int,
-        version: int,
-        traceparent: bytes | None = None,
-    ) -> list[tuple[str, bytes]]:
-        """The headers of event `index` of `count` of a command; `es` is what `event_es` made for all of them."""
-        return self._headers(es, f"{command_id}/{index}.{count}", type_, revision, version, traceparent)
+def source_header(source: str) -> tuple[str, bytes]:
+    """The `ce_source` header."""
+    return "ce_source", source.encode()
 
-    def outcome(
-        self, es: bytes, command_id: str, type_: str, version: int, traceparent: bytes | None = None
-    ) -> list[tuple[str, bytes]]:
-        """The headers of a command's outcome; `es` is what `outcome_es` made."""
-        return self._headers(es, command_id, type_, 1, version, traceparent)
 
-    def _headers(
-        self, es: bytes, ce_id: str, type_: str, revision: int, version: int, traceparent: bytes | None
-    ) -> list[tuple[str, bytes]]:
-        ce_type = self._types.get((type_, revision))
-        if ce_type is None:
-            ce_type = ("ce_type", (type_ if revision == 1 else f"{type_}.v{revision}").encode())
-            self._types[type_, revision] = ce_type
-        written = [
-            _SPEC_VERSION_HEADER,
-            ("ce_id", ce_id.encode()),
-            self._source,
-            ce_type,
-            ("ce_sequence", b"%020d" % version),
-            ("es", es),
-        ]
-        if traceparent is not None:
-            written.append((TRACE_PARENT, traceparent))
-        return written
+def type_header(type_: str, revision: int = 1) -> tuple[str, bytes]:
+    """The `ce_type` header: the message's name, and its revision from the second on."""
+    return "ce_type", (type_ if revision == 1 else f"{type_}.v{revision}").encode()
 
 
 def event_es(origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
     """The `es` header of all events of one command."""
-    return _fact_es(KIND_EVENT, origin, time_ms, body_hash, trail)
+    topic_id, partition, offset = origin
+    return _EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash) + _trail_bytes(trail)
 
 
 def outcome_es(origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
     """The `es` header of a command's outcome."""
-    return _fact_es(KIND_OUTCOME, origin, time_ms, body_hash, trail)
+    topic_id, partition, offset = origin
+    return _EVENT.pack(ES_VERSION, 0, KIND_OUTCOME, topic_id, partition, offset, time_ms, body_hash) + _trail_bytes(
+        trail
+    )
 
 
 def event_headers(headers: EventHeaders) -> list[tuple[str, bytes]]:
     """The Kafka headers of an event, written from scratch."""
     es = event_es(headers.origin, headers.time_ms, headers.body_hash, headers.trail)
-    return FactWriter(headers.source).event(
-        es, headers.command_id, headers.index, headers.count, headers.type, headers.revision, headers.version
-    )
+    ce_type = type_header(headers.type, headers.revision)
+    return fact_headers(source_header(headers.source), ce_type, headers.ce_id, headers.version, es)
 
 
 def outcome_headers(headers: OutcomeHeaders) -> list[tuple[str, bytes]]:
     """The Kafka headers of an outcome, written from scratch."""
     es = outcome_es(headers.origin, headers.time_ms, headers.body_hash, headers.trail)
-    return FactWriter(headers.source).outcome(es, headers.command_id, headers.type, headers.version)
-
-
-def _fact_es(kind: int, origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
-    fixed = _EVENT.pack(ES_VERSION, 0, kind, origin.topic_id, origin.partition, origin.offset, time_ms, body_hash)
-    return fixed + _trail_bytes(trail)
+    source, ce_type = source_header(headers.source), type_header(headers.type)
+    return fact_headers(source, ce_type, headers.command_id, headers.version, es)
 
 
 def _trail_bytes(trail: Trail) -> bytes:
@@ -266,29 +250,28 @@ def read_command_headers(headers: Headers) -> CommandHeaders:
     # Read once per command: the fast way first, and a slower look only at what it stumbles over.
     try:
         es = fields["es"]
-        prefix, _, kind, sent_at_ms, expected, reply_partition, client_id = _COMMAND.unpack_from(es)
+        version, flags, kind, sent_at_ms, expected, reply_partition, client_id = _COMMAND.unpack_from(es)
+        if version != ES_VERSION or kind != KIND_COMMAND or flags:
+            raise _command_header_error(fields)
         command_id = fields["ce_id"].decode()
-        type_ = fields["ce_type"].decode()
-        source = fields["ce_source"].decode()
+        found = CommandHeaders(
+            command_id,
+            fields["ce_type"].decode(),
+            fields["ce_source"].decode(),
+            sent_at_ms,
+            None if expected < 0 else expected,
+            None if reply_partition < 0 else reply_partition,
+            client_id,
+            EMPTY_TRAIL if es[_COMMAND.size :] == _NO_TRAIL else _read_trail(es, _COMMAND.size),
+            fields.get(TRACE_PARENT),
+        )
     except (KeyError, AttributeError, TypeError, UnicodeDecodeError, struct.error):
         raise _command_header_error(fields) from None
-    if prefix != ES_VERSION or kind != KIND_COMMAND or es[1]:
-        _es(fields, KIND_COMMAND, _COMMAND.size)
-    if not command_id or len(command_id) > MAX_COMMAND_ID_BYTES:
+    if not 0 < len(command_id) <= MAX_COMMAND_ID_BYTES:
         raise HeaderError(
             f"a command id of {len(command_id)} characters: give one of 1 to {MAX_COMMAND_ID_BYTES} bytes"
         )
-    return CommandHeaders(
-        command_id,
-        type_,
-        source,
-        sent_at_ms,
-        None if expected < 0 else expected,
-        None if reply_partition < 0 else reply_partition,
-        client_id,
-        _read_trail(es, _COMMAND.size),
-        fields.get(TRACE_PARENT),
-    )
+    return found
 
 
 def _command_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:
@@ -305,30 +288,38 @@ def read_event_headers(headers: Headers) -> EventHeaders:
     """The headers of an event record. Raises `HeaderError` naming what is missing or malformed."""
     fields = dict(headers)
     es = _es(fields, KIND_EVENT, _EVENT.size)
-    ce_id = _text(fields, "ce_id")
-    command_id, _, part = ce_id.rpartition("/")
-    index, _, count = part.partition(".")
-    type_, dot_v, revision = _text(fields, "ce_type").partition(".v")
-    try:
-        numbers = int(index), int(count), int(revision) if dot_v else 1, int(fields["ce_sequence"])
-    except (ValueError, KeyError):
-        raise HeaderError(
-            f"event {ce_id!r} of type {type_!r} has no readable ce_id (<command id>/<i>.<n>), ce_type or ce_sequence: "
-            "see docs/wire.md; only the framework may write to an events topic"
-        ) from None
     _, _, _, topic_id, partition, offset, time_ms, hash_ = _EVENT.unpack_from(es)
-    return EventHeaders(
-        command_id=command_id,
-        index=numbers[0],
-        count=numbers[1],
-        type=type_,
-        revision=numbers[2],
-        source=_text(fields, "ce_source"),
-        version=numbers[3],
-        origin=Origin(topic_id, partition, offset),
-        time_ms=time_ms,
-        body_hash=hash_,
-        trail=_read_trail(es, _EVENT.size),
+    try:
+        ce_id = fields["ce_id"].decode()
+        command_id, _, part = ce_id.rpartition("/")
+        index, _, count = part.partition(".")
+        type_, dot_v, revision = fields["ce_type"].decode().partition(".v")
+        return EventHeaders(
+            command_id,
+            int(index),
+            int(count),
+            type_,
+            int(revision) if dot_v else 1,
+            fields["ce_source"].decode(),
+            int(fields["ce_sequence"]),
+            Origin(topic_id, partition, offset),
+            time_ms,
+            hash_,
+            EMPTY_TRAIL if es[_EVENT.size :] == _NO_TRAIL else _read_trail(es, _EVENT.size),
+        )
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise _event_header_error(fields) from None
+
+
+def _event_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:
+    try:
+        ce_id, type_ = _text(fields, "ce_id"), _text(fields, "ce_type")
+        _text(fields, "ce_source")
+    except HeaderError as error:
+        return error
+    return HeaderError(
+        f"event {ce_id!r} of type {type_!r} has no readable ce_id (<command id>/<i>.<n>), ce_type or ce_sequence: "
+        "see docs/wire.md; only the framework may write to an events topic"
     )
 
 

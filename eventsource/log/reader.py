@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from eventsource.errors import LogError, OffsetLost
+from eventsource.errors import OffsetLost
 from eventsource.log.admin import UNREACHABLE, TopicAndPartition, translate
 from eventsource.log.client_config import consumer_config
 from eventsource.log.record import Record
@@ -67,7 +67,7 @@ class LogReader:
             messages += self._consumer.consume(max_records - 1, 0)
         if not messages:
             return []
-        return [record for message in messages if (record := self._record(message)) is not None]
+        return [_record(message) for message in messages if message.error() is None or self._may_pass(message)]
 
     def position(self, topic: str, partition: int) -> int:
         """The next offset to be read, past transaction markers: tells that a reader has caught up; never to be stored."""
@@ -97,25 +97,11 @@ class LogReader:
     ) -> None:
         self.close()
 
-    def _record(self, message: Message) -> Record | None:
+    def _may_pass(self, message: Message) -> bool:
+        """Raises what an error means, or returns False where it passes by itself: it is no record in any case."""
         error = message.error()
-        if error is not None:
-            self._raise(error, message)
-            return None
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        if topic is None or partition is None or offset is None:
-            raise LogError("librdkafka returned a message without topic, partition or offset: report it")
-        return Record(
-            topic=topic,
-            partition=partition,
-            offset=offset,
-            timestamp_ms=message.timestamp()[1],
-            key=_bytes(message.key()) or b"",
-            value=_bytes(message.value()),  # an empty value is falsy: only None is none
-            headers=message.headers() or (),  # type: ignore[arg-type]  # librdkafka's headers are pairs of str and bytes
-        )
-
-    def _raise(self, error: KafkaError, message: Message) -> None:
+        if error is None:
+            return True
         where = f"reading {message.topic()}[{message.partition()}]"
         if error.code() in _LOST:
             raise OffsetLost(
@@ -126,7 +112,17 @@ class LogReader:
             error.retriable() or error.code() in UNREACHABLE or error.code() == KafkaError._PARTITION_EOF
         ):
             raise translate(error, where, self._bootstrap)
+        return False
 
 
-def _bytes(value: bytes | str | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
+def _record(message: Message) -> Record:
+    # By position, and without a look at what a message that is no error always has: this runs for every record.
+    return Record(
+        message.topic(),  # type: ignore[arg-type]
+        message.partition(),  # type: ignore[arg-type]
+        message.offset(),  # type: ignore[arg-type]
+        message.timestamp()[1],
+        message.key() or b"",  # bytes, as no deserializer is set
+        message.value(),  # an empty value is falsy: only None is none
+        message.headers() or (),  # type: ignore[arg-type]  # librdkafka's headers are pairs of str and bytes
+    )

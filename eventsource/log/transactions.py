@@ -8,7 +8,7 @@ OK: overlapping them lost a command, since the later one could commit and the ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -84,9 +84,9 @@ class PartitionWriter:
         on_step: Callable[[Step], None] = lambda _step: None,
     ) -> None:
         self._bootstrap = str(client_config.get("bootstrap.servers", ""))
-        self._monotonic = monotonic
-        self._step = on_step
-        self._timeout = transaction_timeout_seconds
+        self.monotonic = monotonic
+        self.on_step = on_step
+        self.timeout_seconds = transaction_timeout_seconds
         self._suspicions = [Suspicion() for _ in transactional_ids]
         timeout_ms = int(transaction_timeout_seconds * 1_000)
         self._producers = [
@@ -113,7 +113,7 @@ class PartitionWriter:
         """Ends whatever an earlier owner left open under both ids, and shuts it out. Raises `LogError`s; retriable by type."""
         for producer in self._producers:
             try:
-                producer.init_transactions(self._timeout)
+                producer.init_transactions(self.timeout_seconds)
             except KafkaException as error:
                 raise self._translate(error.args[0], "taking over a partition's transactional id") from error
 
@@ -130,45 +130,21 @@ class PartitionWriter:
     ) -> list[int]:
         """Writes the records and the group's next offset in one transaction. Returns the records' offsets, in order.
 
-        Raises `Fenced` when another owner has the partition, `TransactionAborted` when nothing was written or that is not
-        known: in both cases memory must go back to what the log holds.
+        Raises what `begin` and `Transaction` raise.
+        """
+        transaction = self.begin(group_metadata)
+        transaction.produce(records)
+        return transaction.commit(offset)
+
+    def begin(self, group_metadata: bytes | None) -> Transaction:
+        """Begins a transaction. `group_metadata` must have been captured before its commands were read.
+
+        Raises `Fenced` when the metadata is none that a broker checks, or another owner has the partition.
         """
         metadata = check_group_metadata(group_metadata)
-        producer, suspicion = self._producers[self._turn], self._suspicions[self._turn]
-        deliveries = _Deliveries(len(records))
-        try:
-            producer.begin_transaction()
-            self._step(Step.BEGUN)
-            for index, record in enumerate(records):
-                producer.produce(
-                    record.topic,
-                    record.value,
-                    record.key,
-                    record.partition,
-                    on_delivery=deliveries.listener(index),
-                    headers=record.headers,  # type: ignore[arg-type]  # a sequence of pairs is what librdkafka takes
-                )
-            self._step(Step.PRODUCED)
-            left = producer.flush(self._timeout)
-            deliveries.check(left)
-            self._step(Step.FLUSHED)
-            # Last: if a late EndTxn tears the transaction here, the offset stays behind and replay heals; first, events are lost.
-            (topic, partition), next_offset = offset
-            producer.send_offsets_to_transaction(
-                [TopicPartition(topic, partition, next_offset)], metadata, self._timeout
-            )
-            self._step(Step.OFFSETS_SENT)
-            started = self._monotonic()
-            producer.commit_transaction(_UNLIMITED)
-            suspicion.end_took(self._monotonic() - started)
-        except TransactionAborted:
-            self._end_aborted(producer)
-            raise
-        except Exception as error:  # whatever it was (librdkafka's binding raises SystemError on a fenced producer): nothing is committed
-            raise self._abort(producer, error) from error
+        transaction = Transaction(self, self._producers[self._turn], self._suspicions[self._turn], metadata)
         self._turn = 1 - self._turn
-        self._step(Step.COMMITTED)
-        return deliveries.offsets
+        return transaction
 
     def close(self) -> None:
         """Drops both producers. What they had open ends when somebody fences their ids, or at the transaction's time-out."""
@@ -177,13 +153,15 @@ class PartitionWriter:
         # Dropped, not closed: `Producer.close` would abort through a coordinator that may be the reason for dropping it.
         self._producers.clear()
 
-    def _abort(self, producer: Producer, error: Exception) -> LogError:
+    def abort(self, producer: Producer, error: Exception) -> LogError:
+        """Ends a producer's transaction after an error, and says what the error means."""
         kafka_error = error.args[0] if isinstance(error, KafkaException) else None
-        fatal = kafka_error is not None and kafka_error.fatal()
-        if not fatal:
+        if kafka_error is None or not kafka_error.fatal():
             self._end_aborted(producer)
         if kafka_error is not None:
             return self._aborted_by(kafka_error)
+        if isinstance(error, LogError):
+            return error
         kind = RecordRefused if isinstance(error, BufferError) else TransactionAborted
         return kind(
             f"a record could not be produced ({type(error).__name__}: {error}), so its whole transaction was aborted"
@@ -211,27 +189,149 @@ class PartitionWriter:
         return kind(f"{translated}; memory returns to the last committed state")
 
 
-class _Deliveries:
-    """The delivery reports of one transaction's records."""
+class Transaction:
+    """One transaction of a `PartitionWriter`: `produce` as often as wanted, then `commit`; or `abort`.
 
-    def __init__(self, count: int) -> None:
-        self.offsets = [-1] * count
+    Each of them raises `Fenced` when another owner has the partition, `TransactionAborted` when nothing was written or that is
+    not known: memory must go back to what the log holds. After an error the transaction is over.
+    """
+
+    def __init__(self, writer: PartitionWriter, producer: Producer, suspicion: Suspicion, metadata: bytes) -> None:
+        self._writer = writer
+        self._producer = producer
+        self._suspicion = suspicion
+        self._metadata = metadata
+        self._topics: list[str] = []
+        self._deliveries: dict[str, _Deliveries] = {}
+        self._held: dict[str, Outgoing] = {}
+        try:
+            producer.begin_transaction()
+        except Exception as error:
+            raise writer.abort(producer, error) from error
+        writer.on_step(Step.BEGUN)
+
+    def produce(self, records: Sequence[Outgoing]) -> None:
+        """Hands records to the producer, which begins to send them."""
+        produce, topics, held, found = self._producer.produce, self._topics, self._held, self._deliveries
+        try:
+            for record in records:
+                topic = record.topic
+                topics.append(topic)
+                # One behind: the last record of a topic is always reported, and only `commit` knows which it is.
+                before = held.get(topic)
+                held[topic] = record
+                if before is None:
+                    found.setdefault(topic, _Deliveries())
+                    continue
+                _, partition, key, value, headers = before
+                listener = found[topic].next_listener()
+                if listener is None:
+                    produce(topic, value, key, partition, headers=headers)  # type: ignore[arg-type]  # pairs are what it takes
+                else:
+                    produce(topic, value, key, partition, listener, headers=headers)  # type: ignore[arg-type]
+            self._producer.poll(0)
+        except Exception as error:
+            # It may raise without failing the transaction: whatever it was, half of what was to be written must not be kept.
+            raise self._writer.abort(self._producer, error) from error
+
+    def _produce_held(self) -> None:
+        for topic, (_, partition, key, value, headers) in self._held.items():
+            listener = self._deliveries[topic].last_listener()
+            self._producer.produce(topic, value, key, partition, listener, headers=headers)  # type: ignore[arg-type]
+        self._held.clear()
+
+    def commit(self, offset: tuple[TopicAndPartition, int]) -> list[int]:
+        """Commits the records with the group's next offset. Returns the offsets of all that was produced, in order.
+
+        Among many records, an offset may be given too high by the number of transaction markers that came in between; it is
+        then still that of a record of this transaction, of the same topic, and never behind the next reported one.
+        """
+        writer, producer = self._writer, self._producer
+        try:
+            self._produce_held()
+            writer.on_step(Step.PRODUCED)
+            left = producer.flush(writer.timeout_seconds)
+            offsets = self._offsets(left)
+            writer.on_step(Step.FLUSHED)
+            # Last: if a late EndTxn tears the transaction here, the offset stays behind and replay heals; first, events are lost.
+            (topic, partition), next_offset = offset
+            producer.send_offsets_to_transaction(
+                [TopicPartition(topic, partition, next_offset)], self._metadata, writer.timeout_seconds
+            )
+            writer.on_step(Step.OFFSETS_SENT)
+            started = writer.monotonic()
+            producer.commit_transaction(_UNLIMITED)
+            self._suspicion.end_took(writer.monotonic() - started)
+        except Exception as error:  # whatever it was (librdkafka's binding raises SystemError on a fenced producer): nothing is committed
+            raise writer.abort(producer, error) from error
+        writer.on_step(Step.COMMITTED)
+        return offsets
+
+    def abort(self, error: Exception) -> None:
+        """Ends the transaction without a trace, because of an error that did not come from it."""
+        self._writer.abort(self._producer, error)
+
+    def _offsets(self, left: int) -> list[int]:
+        for deliveries in self._deliveries.values():
+            deliveries.check()
+        if left:
+            raise TransactionAborted("not every record was delivered in time, so the whole transaction was aborted")
+        following = {topic: deliveries.offsets() for topic, deliveries in self._deliveries.items()}
+        return [next(following[topic]) for topic in self._topics]
+
+
+_ALL_REPORTED: Final = 64
+_ONE_REPORTED_IN: Final = 32
+
+
+class _Deliveries:
+    """The delivery reports of a transaction's records in one topic.
+
+    Of many records, some are reported: each report takes Python's global lock anew, for which the other owners queue too. A
+    record that fails unreported fails the commit all the same. In between, offsets are counted back from the next report, since
+    an idempotent producer's records stand in a partition in the order in which they were produced.
+    """
+
+    def __init__(self) -> None:
+        self._produced = 0
+        self._asked: list[int] = []
+        self._reported: dict[int, int] = {}
         self._error: KafkaError | None = None
 
-    def listener(self, index: int) -> Callable[[KafkaError | None, Message], None]:
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                self._error = self._error or error
+    def next_listener(self) -> Callable[[KafkaError | None, Message], None] | None:
+        """What to produce the next record with; None: it need not be reported."""
+        index = self._produced
+        if index >= _ALL_REPORTED and index % _ONE_REPORTED_IN:
+            self._produced = index + 1
+            return None
+        return self.last_listener()
+
+    def last_listener(self) -> Callable[[KafkaError | None, Message], None]:
+        """What to produce the last record with."""
+        index = self._produced
+        self._produced = index + 1
+        self._asked.append(index)
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self._reported[index] = message.offset()  # type: ignore[assignment]  # what was delivered has an offset
             else:
-                offset = message.offset()
-                self.offsets[index] = -1 if offset is None else offset
+                self._error = self._error or error
 
-        return delivered
+        return report
 
-    def check(self, left: int) -> None:
-        """Raises `TransactionAborted` unless every record was delivered."""
+    def check(self) -> None:
+        """Raises `TransactionAborted` if a record was not delivered."""
         if self._error is not None:
             kind = RecordRefused if self._error.code() in _TOO_LARGE else TransactionAborted
             raise kind(f"a record was not delivered ({self._error.str()}), so its whole transaction was aborted")
-        if left or -1 in self.offsets:
+        if len(self._reported) != len(self._asked):
             raise TransactionAborted("not every record was delivered in time, so the whole transaction was aborted")
+
+    def offsets(self) -> Iterator[int]:
+        """The offsets of all records, in order."""
+        done = 0
+        for index in self._asked:
+            offset = self._reported[index]
+            yield from range(offset - (index - done), offset + 1)
+            done = index + 1

@@ -164,12 +164,12 @@ def test_an_overlong_text_is_refused_before_it_is_sent() -> None:
 
 def test_the_body_hash_tells_types_and_bodies_apart() -> None:
     contents = [
-        (b"k", b"a", b"bc"),
-        (b"k", b"ab", b"c"),
-        (b"k", b"a", b"bd"),
-        (b"k", b"a", b""),
-        (b"l", b"a", b"bc"),
-        (b"ka", b"", b"bc"),
+        (b"k", "a", b"bc"),
+        (b"k", "ab", b"c"),
+        (b"k", "a", b"bd"),
+        (b"k", "a", b""),
+        (b"l", "a", b"bc"),
+        (b"ka", "", b"bc"),
     ]
     assert len({body_hash(*content) for content in contents}) == len(contents)
 
