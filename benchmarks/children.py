@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+import psutil
+
 ROOT: Final = Path(__file__).parents[1]
 _POLL_SECONDS: Final = 0.2
 _LAST_WORDS_SECONDS: Final = 1.0
@@ -90,6 +92,15 @@ class Child:
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to the process."""
         self._process.send_signal(number)
+
+    def cpu_seconds(self) -> float:
+        """The CPU time that the process has taken so far. Raises `ChildFailed` when it is gone."""
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            self.check()
+            raise
+        return float(times.user + times.system)
 
     def check(self) -> None:
         """Raises `ChildFailed` if the process is gone, with the last lines that it wrote to stderr."""

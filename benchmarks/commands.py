@@ -8,9 +8,10 @@ outside in the same way. The last line of stdout is one JSON object.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from benchmarks.account import PARTITIONS, RUN_MARK, Account, bench
 from benchmarks.backlog import write_backlog
@@ -18,7 +19,7 @@ from benchmarks.handled import HandledCommands
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
 from benchmarks.output import Figures, finish, interruptible, tell
 from benchmarks.pyeventsourcing import commands_per_second, is_installed
-from benchmarks.rates import handled_per_second, median, median_of_ratios
+from benchmarks.rates import Look, cpu_microseconds_per_command, handled_per_second, median, median_of_ratios
 from benchmarks.servers import Servers, servers
 from benchmarks.worker import worker
 
@@ -27,26 +28,35 @@ _HOT = "hot"
 _PYEVENTSOURCING_COMMANDS = 1_000
 
 
+class Run(NamedTuple):
+    """One side on one backlog."""
+
+    per_second: float
+    cpu_microseconds: float
+
+
 @dataclass(slots=True)
 class Runs:
-    """Commands per second of each run: the same index is the same round."""
+    """The runs of each side: the same index is the same round."""
 
-    ours: list[float] = field(default_factory=list)
-    kafka_streams: list[float] = field(default_factory=list)
+    ours: list[Run] = field(default_factory=list)
+    kafka_streams: list[Run] = field(default_factory=list)
+    hot: list[Run] = field(default_factory=list)
     pyeventsourcing: list[float] = field(default_factory=list)
-    hot: list[float] = field(default_factory=list)
 
     def figures(self) -> dict[str, float | str | None]:
         """The medians: of rates, and of the ratios within each round."""
-        streams = self.kafka_streams
+        ours, streams, hot = ([run.per_second for run in runs] for runs in (self.ours, self.kafka_streams, self.hot))
         return {
-            "pairs": len(self.ours),
-            "commands_per_second": statistics.median(self.ours),
+            "pairs": len(ours),
+            "commands_per_second": median(ours),
             "kafka_streams_per_second": median(streams),
-            "ratio": median_of_ratios(list(zip(self.ours, streams, strict=True))) if streams else None,
-            "hot_commands_per_second": statistics.median(self.hot),
-            "hot_share": median_of_ratios(list(zip(self.hot, self.ours, strict=True))),
+            "ratio": median_of_ratios(list(zip(ours, streams, strict=True))) if streams else None,
+            "hot_commands_per_second": median(hot),
+            "hot_share": median_of_ratios(list(zip(hot, ours, strict=True))),
             "pyeventsourcing_per_second": median(self.pyeventsourcing),
+            "cpu_us_per_command": median([run.cpu_microseconds for run in self.ours]),
+            "kafka_streams_cpu_us_per_command": median([run.cpu_microseconds for run in self.kafka_streams]),
         }
 
 
@@ -66,8 +76,8 @@ class Throughput:
         self._sizes[namespace] = commands
         tell(f"wrote {commands:,} commands to {aggregates:,} aggregates, {commands / seconds:,.0f}/s")
 
-    def ours(self, namespace: str) -> float:
-        """Commands per second of one worker that begins at the beginning of a backlog."""
+    def ours(self, namespace: str) -> Run:
+        """One worker that begins at the beginning of a backlog."""
         run = self._new_run(namespace)
         self._servers.make_topics(run)
         group = bench.names(run).owners(Account.__definition__.name)
@@ -75,20 +85,22 @@ class Throughput:
             tempfile.TemporaryDirectory(prefix="worker-") as state,
             worker(self._servers.environment(run), state) as child,
         ):
-            samples = self._handled(namespace, group).watch(self._sizes[namespace], child.check)
-        return self._told("worker", namespace, handled_per_second(samples))
+            looks = self._handled(namespace, group).watch(self._sizes[namespace], child)
+        return self._told("worker", namespace, looks)
 
-    def kafka_streams(self, namespace: str) -> float | None:
-        """The same of Kafka Streams."""
+    def kafka_streams(self, namespace: str) -> list[Run]:
+        """The same of Kafka Streams: one run, or none where this machine cannot run it."""
         if self._streams is None:
-            return None
+            return []
         with self._streams.running(self._servers, self._new_run(namespace)) as (child, group):
-            samples = self._handled(namespace, group).watch(self._sizes[namespace], child.check)
-        return self._told("Kafka Streams", namespace, handled_per_second(samples))
+            looks = self._handled(namespace, group).watch(self._sizes[namespace], child)
+        return [self._told("Kafka Streams", namespace, looks)]
 
     def pyeventsourcing(self) -> float:
-        """The same of pyeventsourcing, over fewer commands: it is in no hurry."""
-        return self._told("pyeventsourcing", "Postgres", commands_per_second(self._servers, _PYEVENTSOURCING_COMMANDS))
+        """Commands per second of pyeventsourcing, over fewer commands: it takes its time."""
+        rate = commands_per_second(self._servers, _PYEVENTSOURCING_COMMANDS)
+        tell(f"pyeventsourcing: {rate:,.0f} commands/s")
+        return rate
 
     def _new_run(self, namespace: str) -> str:
         self._runs += 1
@@ -98,9 +110,10 @@ class Throughput:
         topic = bench.names(namespace).commands(Account.__definition__.name)
         return HandledCommands(self._servers.bootstrap_servers, topic, PARTITIONS, group)
 
-    def _told(self, who: str, namespace: str, rate: float) -> float:
-        tell(f"{who}, {namespace}: {rate:,.0f} commands/s")
-        return rate
+    def _told(self, who: str, namespace: str, looks: Sequence[Look]) -> Run:
+        run = Run(handled_per_second(looks), cpu_microseconds_per_command(looks))
+        tell(f"{who}, {namespace}: {run.per_second:,.0f} commands/s, {run.cpu_microseconds:.1f} µs of CPU each")
+        return run
 
 
 def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) -> Figures:
@@ -121,12 +134,11 @@ def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) ->
         throughput.prepare(_HOT, hot_commands, 1)
         for pair in range(pairs):
             # Each is first in every other pair, so that neither always meets the broker warmer.
-            peer_rate = throughput.kafka_streams(_BACKLOG) if pair % 2 else None
+            if pair % 2:
+                runs.kafka_streams += throughput.kafka_streams(_BACKLOG)
             runs.ours.append(throughput.ours(_BACKLOG))
             if not pair % 2:
-                peer_rate = throughput.kafka_streams(_BACKLOG)
-            if peer_rate is not None:
-                runs.kafka_streams.append(peer_rate)
+                runs.kafka_streams += throughput.kafka_streams(_BACKLOG)
             runs.hot.append(throughput.ours(_HOT))
             if "pyeventsourcing" not in notes:
                 runs.pyeventsourcing.append(throughput.pyeventsourcing())

@@ -8,11 +8,13 @@ the framework and for its peers alike. Asking for it costs the broker next to no
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+
+from benchmarks.children import Child, ChildFailed
+from benchmarks.rates import Look
 
 _LOOK_SECONDS: Final = 0.02
 _REQUEST_SECONDS: Final = 30.0
@@ -40,25 +42,23 @@ class HandledCommands:
             raise
         return sum(max(0, place.offset) for place in found.topic_partitions)
 
-    def watch(
-        self, total: int, check: Callable[[], None], *, patience_seconds: float = 120.0
-    ) -> list[tuple[float, int]]:
-        """Looks until `total` are handled; returns samples of (seconds, handled). `check` raises when it is no use to wait.
+    def watch(self, total: int, child: Child, *, patience_seconds: float = 120.0) -> list[Look]:
+        """Looks until `total` are handled by a child.
 
-        Raises `TimeoutError` when nothing moves for `patience_seconds`.
+        Raises `ChildFailed` when the child ends, or nothing moves for `patience_seconds`.
         """
-        samples: list[tuple[float, int]] = []
+        looks: list[Look] = []
         moved = time.monotonic()
         while True:
-            handled, now = self.count(), time.monotonic()
-            if not samples or handled != samples[-1][1]:
-                moved = now
-            samples.append((now, handled))
-            if handled >= total:
-                return samples
-            check()
-            if now - moved > patience_seconds:
-                raise TimeoutError(
-                    f"{handled:,} of {total:,} commands were handled, and then none for {patience_seconds:g} s"
+            child.check()
+            look = Look(seconds=time.monotonic(), handled=self.count(), cpu_seconds=child.cpu_seconds())
+            if not looks or look.handled != looks[-1].handled:
+                moved = look.seconds
+            looks.append(look)
+            if look.handled >= total:
+                return looks
+            if look.seconds - moved > patience_seconds:
+                raise ChildFailed(
+                    f"{child.name} handled {look.handled:,} of {total:,} commands, and then none for {patience_seconds:g} s"
                 )
             time.sleep(_LOOK_SECONDS)

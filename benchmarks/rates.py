@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
 
-def handled_per_second(samples: Sequence[tuple[float, int]]) -> float:
-    """The rate between the first and the last handled command, from samples of (seconds, commands handled so far).
+class Look(NamedTuple):
+    """What an observer saw: when, how many commands were handled by then, and the CPU time that their process had taken."""
 
-    Commands show in whole commits, so counting begins with the first sample that is not zero, and what that one holds already
-    is not counted. Where a single commit held everything, the time runs from the last sample without any.
-    Raises `ValueError` when nothing was handled.
+    seconds: float
+    handled: int
+    cpu_seconds: float = 0.0
+
+
+def handled_per_second(looks: Sequence[Look]) -> float:
+    """The rate between the first and the last handled command.
+
+    Commands show in whole commits, so counting begins with the first look that sees any, and what that one sees already is not
+    counted. Where a single commit held everything, the time runs from the last look that saw none.
+    Raises `ValueError` when there is no beginning or no end.
     """
-    first = next((index for index, (_, handled) in enumerate(samples) if handled > 0), None)
+    begin, end = _span(looks)
+    return (end.handled - begin.handled) / (end.seconds - begin.seconds)
+
+
+def cpu_microseconds_per_command(looks: Sequence[Look]) -> float:
+    """What one command costs the process that handles it. Load on the machine moves it less than it moves a rate.
+
+    Raises `ValueError` as `handled_per_second` does.
+    """
+    begin, end = _span(looks)
+    return (end.cpu_seconds - begin.cpu_seconds) / (end.handled - begin.handled) * 1e6
+
+
+def _span(looks: Sequence[Look]) -> tuple[Look, Look]:
+    first = next((index for index, look in enumerate(looks) if look.handled > 0), None)
     if first is None:
         raise ValueError("no command was handled: there is no rate")
-    end_seconds, end = samples[-1]
-    begin_seconds, begin = samples[first]
-    if begin == end:
-        if first == 0:
-            raise ValueError("all commands were handled before the first look: there is no rate")
-        begin_seconds, begin = samples[first - 1]
-        end_seconds = samples[first][0]
-    return (end - begin) / (end_seconds - begin_seconds)
+    if looks[first].handled < looks[-1].handled:
+        return looks[first], looks[-1]
+    if first == 0:
+        raise ValueError("all commands were handled before the first look: there is no rate")
+    return looks[first - 1], looks[first]
 
 
 def median_of_ratios(pairs: Sequence[tuple[float, float]]) -> float:

@@ -53,7 +53,7 @@ class TakeOvers:
         names = solo.names(self._namespace)
         name = Account.__definition__.name
         handled = HandledCommands(self._found.bootstrap_servers, names.commands(name), 1, names.owners(name))
-        handled.watch(events, self._owner.check)
+        handled.watch(events, self._owner)
         self._probe = self._stack.enter_context(Probe(solo, settings, answer_seconds=_TAKE_OVER_SECONDS))
 
     def take_over(self, number: signal.Signals) -> float:

@@ -51,7 +51,7 @@ def test_the_peer_writes_one_event_and_one_reply_for_each_command(
     commands = bench.names(eventsource_namespace).commands(Account.__definition__.name)
     with KafkaStreams.build().running(servers, eventsource_namespace) as (child, group):
         handled = HandledCommands(servers.bootstrap_servers, commands, PARTITIONS, group)
-        assert handled.watch(COMMANDS, child.check)[-1][1] == COMMANDS
+        assert handled.watch(COMMANDS, child)[-1].handled == COMMANDS
     events = read_all(config, f"{group}.events", PARTITIONS)
     assert len(events) == COMMANDS
     versions: dict[bytes, int] = {}
