@@ -12,7 +12,6 @@ from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import DecodeError, MessageTooLarge
 from eventsource.log.headers import (
     EMPTY_TRAIL,
-    Origin,
     Trail,
     event_es,
     fact_headers,
@@ -68,10 +67,12 @@ class FactRecords:
         record, headers = request.record, request.headers
         key, trail, count = record.key, headers.trail, len(events)
         es = event_es(
-            Origin(self._topic_id, record.partition, record.offset),
+            self._topic_id,
+            record.partition,
+            record.offset,
             record.timestamp_ms,
             request.body_hash,
-            _passed_on(trail) if trail is not EMPTY_TRAIL else trail,
+            trail if trail is EMPTY_TRAIL else _passed_on(trail),
         )
         ce_id = ""
         records = []
@@ -98,8 +99,14 @@ class FactRecords:
     def outcome(self, request: Request, outcome: Outcome, trail: Trail) -> Outgoing:
         """The record of a command's outcome."""
         record, headers = request.record, request.headers
-        origin = Origin(self._topic_id, record.partition, record.offset)
-        es = outcome_es(origin, record.timestamp_ms, request.body_hash, _passed_on(trail))
+        es = outcome_es(
+            self._topic_id,
+            record.partition,
+            record.offset,
+            record.timestamp_ms,
+            request.body_hash,
+            _passed_on(trail),
+        )
         ce_type = self._command_types.get(headers.type) or type_header(headers.type)
         written = fact_headers(self._source, ce_type, headers.command_id, outcome.version, es, headers.traceparent)
         return Outgoing(self._outcomes_topic, self._partition, record.key, self._outcomes.encode(outcome), written)

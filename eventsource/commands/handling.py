@@ -35,7 +35,7 @@ from eventsource.errors import (
     NotFound,
     StateStoreFailed,
 )
-from eventsource.log.headers import EMPTY_TRAIL, Trail
+from eventsource.log.headers import EMPTY_TRAIL, NO_CLIENT, Trail
 from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
 from eventsource.log.recorded import time_from_ms
@@ -58,8 +58,8 @@ class Handled:
     replies: list[PendingReply] = field(default_factory=list)
     loads: list[Answer] = field(default_factory=list)
     marks: BatchMarks = field(default_factory=BatchMarks)
-    counts: dict[Status, int] = field(default_factory=dict)
-    """How many commands came to what, repetitions and loads not counted."""
+    statuses: list[Status] = field(default_factory=list)
+    """What became of each command, repetitions and loads left out."""
 
     @property
     def written(self) -> int:
@@ -159,11 +159,12 @@ class CommandHandling:
             return
         known = self.memory.find_answer(headers.command_id)
         if known is not None:
-            self._queue_reply(request, handled, known, reused=known.body_hash != request.body_hash)
+            self._queue_reply(request, handled, known, known.body_hash != request.body_hash)
             return
         try:
-            self._check(request)
-            self._decide(request, handled)
+            current = self.memory.find_aggregate(request.aggregate_id)
+            self._check(request, current)
+            self._decide(request, current, handled)
         except _Refused as refused:
             self._refuse(request, handled, refused.status, refused.code, refused.details)
         except Rejected as rejected:
@@ -177,13 +178,17 @@ class CommandHandling:
         except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 - user code may raise anything
             self._fail(request, handled, error)
 
-    def _check(self, request: Request) -> None:
+    def _check(self, request: Request, current: Current | None) -> None:
+        """Everything that may be wrong with a command before the domain sees it."""
         record, headers = request.record, request.headers
         if request.error is not None:
             raise request.error
         if self._refused and record.offset in self._refused:
             raise MessageTooLarge(self._refused[record.offset])
-        self._check_routing(request)
+        if (
+            current is None
+        ):  # an aggregate that is here is in the right place: the hash is computed for the others alone
+            self._check_routing(record)
         window_ms = self.known.window_ms
         if window_ms is not None:
             if self.known.is_expired(headers.sent_at_ms, record.timestamp_ms):
@@ -194,43 +199,36 @@ class CommandHandling:
                     "repetition could not be told from a new command: set the sender's clock"
                 )
         if headers.expected_version is not None:
-            current = self.memory.find_aggregate(request.aggregate_id)
             version = current.version if current is not None else 0
             if version != headers.expected_version:
                 raise _Refused(Status.VERSION_CONFLICT, details={"expected": headers.expected_version})
+        if self.states.stopped:
+            self.states.check(request.aggregate_id)
 
-    def _check_routing(self, request: Request) -> None:
-        record = request.record
-        # An aggregate that is here is in the right place: the hash is computed for the others alone.
-        if self.memory.find_aggregate(request.aggregate_id) is None and (
-            not record.key or partition_for(record.key, self._partitions) != record.partition
-        ):
+    def _check_routing(self, record: Record) -> None:
+        if not record.key or partition_for(record.key, self._partitions) != record.partition:
             raise HeaderError(
                 f"key {record.key!r} does not belong to partition {record.partition} of {self._partitions}: "
                 "the sender must compute it by murmur2, as docs/wire.md says"
             )
 
-    def _decide(self, request: Request, handled: Handled) -> None:
-        aggregate_id = request.aggregate_id
-        self.states.check(aggregate_id)
-        current = self.memory.find_aggregate(aggregate_id)
+    def _decide(self, request: Request, current: Current | None, handled: Handled) -> None:
+        aggregate_id, type_ = request.aggregate_id, request.headers.type
         version = current.version if current is not None else 0
-        if request.headers.type == APPEND:
+        if type_ == APPEND:
             events = self._appended(request)
         else:
-            command = self._command(request)
             events = self.definition.decide_with(
                 current.state if current is not None else None,
-                command,
+                self._command(request),
                 aggregate_id,
                 lambda: _context(request, version),
             )
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
             return
-        first_index = handled.written
         records, ce_id = self._facts.events(request, events, version)
-        after = self.states.apply(aggregate_id, events, first_index)
+        after = self.states.apply(aggregate_id, events, handled.written)
         handled.records += records
         handled.marks.newest_event = after.index, ce_id
         self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))
@@ -257,10 +255,11 @@ class CommandHandling:
         answer = Answer(request.body_hash, Status.NOT_FOUND, 0, -1)
         state = b""
         try:
-            self._check_routing(request)
             self.states.check(request.aggregate_id)
             current = self.memory.find_aggregate(request.aggregate_id)
-            if current is not None:
+            if current is None:
+                self._check_routing(request.record)
+            else:
                 if self._state_codec is None:
                     raise DecodeError(
                         f"the state of {self.definition.name} cannot be written exactly, so it cannot be sent: see the worker's "
@@ -279,7 +278,7 @@ class CommandHandling:
             answer.details = json.dumps({"message": text_of(error)})
             state = b""
         handled.loads.append(answer)
-        self._queue_reply(request, handled, answer, state=state)
+        self._queue_reply(request, handled, answer, False, state)
 
     # --- answers -------------------------------------------------------------------------------------------------
 
@@ -339,20 +338,19 @@ class CommandHandling:
         return self._facts.outcome(request, outcome, trail)
 
     def _answer(self, request: Request, handled: Handled, answer: Answer) -> None:
-        record = request.record
-        self.known.add(request.headers.command_id, answer, record.timestamp_ms)
-        handled.marks.last_origin = record.offset
-        handled.counts[answer.status] = handled.counts.get(answer.status, 0) + 1
+        offset, timestamp_ms = request.record.offset, request.record.timestamp_ms
+        self.known.add(request.headers.command_id, answer, timestamp_ms)
+        handled.marks.last_origin = offset
+        handled.statuses.append(answer.status)
         self._queue_reply(request, handled, answer)
 
     def _queue_reply(
-        self, request: Request, handled: Handled, answer: Answer, *, reused: bool = False, state: bytes = b""
+        self, request: Request, handled: Handled, answer: Answer, reused: bool = False, state: bytes = b""
     ) -> None:
         headers = request.headers
-        if headers.reply_partition is not None and request.wants_reply:
-            handled.replies.append(
-                PendingReply(headers.client_id, headers.reply_partition, headers.command_id, answer, reused, state)
-            )
+        client_id, partition = headers.client_id, headers.reply_partition
+        if partition is not None and client_id != NO_CLIENT:
+            handled.replies.append(PendingReply(client_id, partition, headers.command_id, answer, reused, state))
 
 
 class _Refused(Exception):

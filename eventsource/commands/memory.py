@@ -116,19 +116,21 @@ class PartitionMemory:
 
     def find_aggregate(self, aggregate_id: str) -> Current | None:
         """The aggregate as the commands handled so far leave it, or None where it does not exist."""
-        found = self.states.find(aggregate_id)
-        if found is None and not self.states.aggregates.complete and aggregate_id not in self._absent_aggregates:
-            self.prefetch_aggregates((aggregate_id,))
-            found = self.states.find(aggregate_id)
-        return found
+        states = self.states
+        found = states.find(aggregate_id)
+        if found is not None or states.aggregates.complete or aggregate_id in self._absent_aggregates:
+            return found
+        self.prefetch_aggregates((aggregate_id,))
+        return states.find(aggregate_id)
 
     def find_answer(self, command_id: str) -> Answer | None:
         """The first answer to a command, if it was handled before."""
-        found = self.known.find(command_id)
-        if found is None and not self.known.answers.complete and command_id not in self._absent_answers:
-            self._prefetch_answers((command_id,))
-            found = self.known.find(command_id)
-        return found
+        known = self.known
+        found = known.find(command_id)
+        if found is not None or known.answers.complete or command_id in self._absent_answers:
+            return found
+        self._prefetch_answers((command_id,))
+        return known.find(command_id)
 
     def _take(self, aggregate_id: str, version: int, offset: int, snapshot: bytes) -> None:
         if self._codec is None:

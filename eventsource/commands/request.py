@@ -8,7 +8,7 @@ from eventsource.commands.deduplication import Answer
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import Status
 from eventsource.errors import HeaderError
-from eventsource.log.headers import NO_CLIENT, CommandHeaders, body_hash, read_command_headers
+from eventsource.log.headers import CommandHeaders, body_hash, read_command_headers
 from eventsource.log.record import Record
 
 UNREADABLE: Final = "unreadable"
@@ -23,11 +23,6 @@ class Request(NamedTuple):
     aggregate_id: str
     body_hash: bytes
     error: HeaderError | None = None
-
-    @property
-    def wants_reply(self) -> bool:
-        """Whether a client waits for the answer."""
-        return self.headers.reply_partition is not None and self.headers.client_id != NO_CLIENT
 
 
 def read_request(record: Record, source: str) -> Request:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from eventsource.commands.generations import Generations
@@ -25,9 +25,8 @@ class Current:
 @dataclass(slots=True)
 class _Edited:
     current: Current | None
-    events: list[tuple[Event, int]] = field(
-        default_factory=list
-    )  # with their index in the batch, to build the state anew
+    applied: list[tuple[tuple[Event, ...], int]]
+    """The batch's events so far and the index of each command's first: what the state is built from anew."""
 
 
 class AggregateStates:
@@ -43,7 +42,9 @@ class AggregateStates:
     def find(self, aggregate_id: str) -> Current | None:
         """The aggregate as the commands handled so far leave it, or None where memory has none."""
         edited = self._edited.get(aggregate_id)
-        return edited.current if edited is not None else self.aggregates.get(aggregate_id)
+        if edited is not None:
+            return edited.current
+        return self.aggregates.unsaved.get(aggregate_id) or self.aggregates.get(aggregate_id)
 
     def absent(self, aggregate_ids: Iterable[str]) -> list[str]:
         """Those of the ids that memory does not hold."""
@@ -70,33 +71,32 @@ class AggregateStates:
         """
         edited = self._edited.get(aggregate_id)
         if edited is None:
-            edited = self._edited[aggregate_id] = _Edited(self._copy(self.aggregates.get(aggregate_id)))
+            edited = self._edited[aggregate_id] = _Edited(self._copy(self.aggregates.get(aggregate_id)), [])
         try:
-            for index, event in enumerate(events, first_index):
-                edited.current = self._evolved(edited.current, event, index)
-            current = edited.current
-            if current is not None:
+            current = self._evolved(edited.current, events, first_index)
+            if self._definition.invariants:
                 self._definition.check_invariants(current.state)
         except BaseException:
-            self._rebuild(aggregate_id, edited)
+            edited.current = self._copy(self.aggregates.get(aggregate_id))
+            for earlier, index in edited.applied:
+                edited.current = self._evolved(edited.current, earlier, index)
             raise
-        if current is None:
-            raise ForkDetected(f"{aggregate_id}: no event was applied; report this")
-        edited.events.extend((event, index) for index, event in enumerate(events, first_index))
+        edited.current = current
+        edited.applied.append((events, first_index))
         return current
 
-    def _rebuild(self, aggregate_id: str, edited: _Edited) -> None:
-        edited.current = self._copy(self.aggregates.get(aggregate_id))
-        for event, index in edited.events:
-            edited.current = self._evolved(edited.current, event, index)
-
-    def _evolved(self, current: Current | None, event: Event, index: int) -> Current:
-        state = self._definition.evolve(current.state if current is not None else None, event)
+    def _evolved(self, current: Current | None, events: tuple[Event, ...], index: int) -> Current:
+        evolve = self._definition.evolve
         if current is None:
-            return Current(state, 1, -1, index)
+            current = Current(evolve(None, events[0]), 1, -1)
+            events = events[1:]
+            index += 1
+        state = current.state
+        for event in events:
+            state = evolve(state, event)
         current.state = state
-        current.version += 1
-        current.index = index
+        current.version += len(events)
+        current.index = index + len(events) - 1
         return current
 
     def _copy(self, current: Current | None) -> Current | None:

@@ -33,6 +33,7 @@ _COMMAND = struct.Struct(
     ">BBBqqi16s"
 )  # … sent at (ms), expected version (-1: any), reply partition (-1: none), client id
 _EVENT = struct.Struct(">BBB16siqq8s")  # … origin topic id, partition, offset, event time (ms), body hash
+_BARE_EVENT = struct.Struct(">BBB16siqq8s6x")  # the same, with three empty texts behind it
 _LENGTH = struct.Struct(">H")
 _MAX_TEXT_BYTES = 0xFFFF
 
@@ -192,30 +193,30 @@ def type_header(type_: str, revision: int = 1) -> tuple[str, bytes]:
     return "ce_type", (type_ if revision == 1 else f"{type_}.v{revision}").encode()
 
 
-def event_es(origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
-    """The `es` header of all events of one command."""
-    topic_id, partition, offset = origin
-    return _EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash) + _trail_bytes(trail)
+def event_es(topic_id: bytes, partition: int, offset: int, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
+    """The `es` header of all events of one command; topic id, partition and offset are the command's."""
+    if trail is EMPTY_TRAIL:
+        return _BARE_EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
+    fixed = _EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
+    return fixed + _trail_bytes(trail)
 
 
-def outcome_es(origin: Origin, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
-    """The `es` header of a command's outcome."""
-    topic_id, partition, offset = origin
-    return _EVENT.pack(ES_VERSION, 0, KIND_OUTCOME, topic_id, partition, offset, time_ms, body_hash) + _trail_bytes(
-        trail
-    )
+def outcome_es(topic_id: bytes, partition: int, offset: int, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
+    """The `es` header of a command's outcome; topic id, partition and offset are the command's."""
+    fixed = _EVENT.pack(ES_VERSION, 0, KIND_OUTCOME, topic_id, partition, offset, time_ms, body_hash)
+    return fixed + _trail_bytes(trail)
 
 
 def event_headers(headers: EventHeaders) -> list[tuple[str, bytes]]:
     """The Kafka headers of an event, written from scratch."""
-    es = event_es(headers.origin, headers.time_ms, headers.body_hash, headers.trail)
+    es = event_es(*headers.origin, headers.time_ms, headers.body_hash, headers.trail)
     ce_type = type_header(headers.type, headers.revision)
     return fact_headers(source_header(headers.source), ce_type, headers.ce_id, headers.version, es)
 
 
 def outcome_headers(headers: OutcomeHeaders) -> list[tuple[str, bytes]]:
     """The Kafka headers of an outcome, written from scratch."""
-    es = outcome_es(headers.origin, headers.time_ms, headers.body_hash, headers.trail)
+    es = outcome_es(*headers.origin, headers.time_ms, headers.body_hash, headers.trail)
     source, ce_type = source_header(headers.source), type_header(headers.type)
     return fact_headers(source, ce_type, headers.command_id, headers.version, es)
 
