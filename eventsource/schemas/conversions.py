@@ -26,6 +26,7 @@ _time_isoformat = time.isoformat
 parse_datetime: Final = datetime.fromisoformat
 parse_time: Final = time.fromisoformat
 _TWO: Final = tuple(f"{number:02}" for number in range(60))
+_THREE: Final = tuple(f"{number:03}" for number in range(1000))
 _SIGNS: Final = ("+", "-")
 _FOLD: Final = "[fold=1]"
 
@@ -70,10 +71,11 @@ def date_from_days(days: int) -> date:
 def datetime_to_iso(value: datetime) -> str:
     """ISO 8601 with the offset, if there is one. The second reading of a naive time is marked, as by a suffix of RFC 9557."""
     if value.tzinfo is UTC and value.year > 999:  # written out, it takes half of isoformat's time
+        day = f"{value.year}-{_TWO[value.month]}-{_TWO[value.day]}T"
+        clock = f"{_TWO[value.hour]}:{_TWO[value.minute]}:{_TWO[value.second]}"
         micros = value.microsecond
         return (
-            f"{value.year}-{_TWO[value.month]}-{_TWO[value.day]}T{_TWO[value.hour]}:{_TWO[value.minute]}:{_TWO[value.second]}"
-            f"{f'.{micros:06}' if micros else ''}+00:00"
+            f"{day}{clock}.{_THREE[micros // 1000]}{_THREE[micros % 1000]}+00:00" if micros else f"{day}{clock}+00:00"
         )
     text = _isoformat(value)
     # An offset's sign stands sixth from the end, unless the offset has seconds.

@@ -6,11 +6,12 @@ Nothing of today's class is validated, and none of its code is run but default f
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Final
 
 import pydantic
 
-from eventsource.domain.shapes import FieldShape, ModelShape
+from eventsource.domain.shapes import FieldShape, Kind, ModelShape
 from eventsource.errors import DecodeError
 from eventsource.schemas import conversions
 from eventsource.schemas.fingerprint import NAMED, PRIMITIVES
@@ -45,6 +46,8 @@ _READ_AS: Final[dict[str, type]] = {
     "array": list,
     "map": dict,
 }
+
+_UNCHANGEABLE: Final = frozenset(kind.python_type for kind in Kind)
 
 # Slot setters: an instance is built without its class's __init__, validators or frozen check.
 _slots = vars(pydantic.BaseModel)
@@ -196,6 +199,8 @@ def default_of(source: Source, field: FieldShape, fields: str) -> str:
     """Code for a field that was not written; `fields` is code for a dict of those before it."""
     info = field.info
     if info.default_factory is None:
+        if type(info.default) in _UNCHANGEABLE or isinstance(info.default, Enum):
+            return source.bind(info.default, f"DEFAULT_{field.name}")
         # `get_default` copies what could be changed.
         return f"{source.bind(info.get_default, f'default_{field.name}')}()"
     argument = fields if info.default_factory_takes_validated_data else ""

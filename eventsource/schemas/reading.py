@@ -12,14 +12,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Context, Decimal, Inexact, InvalidOperation, Rounded
 from typing import Any, Final
 
 from eventsource.schemas import conversions, primitives
 from eventsource.schemas.fingerprint import PRIMITIVES
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.loading import construction, default_of, instance
-from eventsource.schemas.primitives import Unfit, length, number
 from eventsource.schemas.reference import Read
 from eventsource.schemas.resolution import (
     ArrayPlan,
@@ -66,8 +64,8 @@ class _Compiler:
         self._passing: set[str] = set()
         self._variables = 0
         self._reference = self._source.bind(reference, "reference")
-        for value, name in ((length, "length"), (number, "number"), (Unfit, "Unfit")):
-            self._source.bind(value, name)
+        for name in ("LONGS", "COUNTS", "long", "count", "Unfit"):
+            self._source.bind(getattr(primitives, name), name)
 
     def compile(self) -> Read:
         name = self._source.reserve("read")
@@ -190,15 +188,12 @@ class _Compiler:
             v = self._variable()
             lines.add(f"{v} = value[{start}:p]{'.decode()' if written == 'string' else ''}")
             return v
+        if written != "boolean":
+            return self._number("LONGS", "long", lines)
         v = self._byte(lines)
-        if written == "boolean":
-            with lines.block(f"if {v} > 1:"):
-                lines.add("raise Unfit")
-            lines.add(f"{v} = {v} == 1")
-        else:
-            with lines.block(f"if {v} > 127:"):
-                lines.add(f"{v}, p = number(value, {v}, p)")
-            lines.add(f"{v} = {v} >> 1 ^ -({v} & 1)")
+        with lines.block(f"if {v} > 1:"):
+            lines.add("raise Unfit")
+        lines.add(f"{v} = {v} == 1")
         return v
 
     def _byte(self, lines: Lines) -> str:
@@ -207,18 +202,23 @@ class _Compiler:
         lines.add("p += 1")
         return v
 
-    def _count(self, lines: Lines) -> str:
-        """A number that cannot be negative, times two."""
-        v = self._byte(lines)
-        with lines.block(f"if {v} & 129:"):  # a second byte, or negative
-            lines.add(f"{v}, p = length(value, {v}, p)")
+    def _number(self, table: str, function: str, lines: Lines, v: str | None = None) -> str:
+        """A number of one byte by its table, any other by the function of that name."""
+        v = v or self._variable()
+        lines.add(f"{v} = {table}[value[p]]")
+        lines.add("p += 1")
+        with lines.block(f"if {v} is None:"):
+            lines.add(f"{v}, p = {function}(value, p - 1)")
         return v
+
+    def _count(self, lines: Lines, v: str | None = None) -> str:
+        return self._number("COUNTS", "count", lines, v)
 
     def _sized(self, lines: Lines) -> str:
         """Moves on behind as many bytes as are stated; gives the variable of where they begin."""
         size, start = self._count(lines), self._variable()
         lines.add(f"{start} = p")
-        lines.add(f"p += {size} >> 1")
+        lines.add(f"p += {size}")
         return start
 
     def _decimal(self, precision: int, scale: int, lines: Lines) -> str:
@@ -226,17 +226,16 @@ class _Compiler:
         longest = ((10**precision).bit_length() >> 3) + 1
         with lines.block(f"if not 0 < p - {start} <= {longest}:"):
             lines.add("raise Unfit")
-        lines.add(f"{v} = {self._source.bind(int.from_bytes, 'from_bytes')}(value[{start}:p])")
+        lines.add(f"{v} = {self._source.bind(primitives.from_bytes, 'from_bytes')}(value[{start}:p])")
         with lines.block(f"if value[{start}] > 127:"):
             lines.add(f"{v} -= 1 << (p - {start} << 3)")
-        multiply = Context(prec=precision, traps=[InvalidOperation, Inexact, Rounded]).multiply
-        unit = self._source.bind(Decimal((0, (1,), -scale)), f"UNIT_{scale}")
-        lines.add(f"{v} = {self._source.bind(multiply, 'multiply')}({v}, {unit})")
+        multiply = self._source.bind(primitives.multiply(precision), "multiply")
+        lines.add(f"{v} = {multiply}({v}, {self._source.bind(primitives.unit(scale), 'UNIT')})")
         return v
 
     def _enum(self, members: list[Any], lines: Lines) -> str:
         index, v = self._count(lines), self._variable()
-        lines.add(f"{v} = {self._source.bind(tuple(members), 'MEMBERS')}[{index} >> 1]")
+        lines.add(f"{v} = {self._source.bind(tuple(members), 'MEMBERS')}[{index}]")
         if None in members:
             with lines.block(f"if {v} is None:"):
                 lines.add("raise Unfit")
@@ -276,14 +275,11 @@ class _Compiler:
     @contextmanager
     def _blocks(self, lines: Lines) -> Iterator[None]:
         """A loop over the items of an array or a map; what is added inside of the `with` statement reads one."""
-        count = self._byte(lines)
-        with lines.block(f"while {count}:"):
-            with lines.block(f"if {count} & 129:"):
-                lines.add(f"{count}, p = length(value, {count}, p)")
-            with lines.block(f"for _ in range({count} >> 1):"):
+        left = self._count(lines)
+        with lines.block(f"while {left}:"):
+            with lines.block(f"for _ in range({left}):"):
                 yield
-            lines.add(f"{count} = value[p]")
-            lines.add("p += 1")
+            self._count(lines, left)
 
     # --- what was written and is no more ----------------------------------------------------------------------------
 
@@ -304,7 +300,7 @@ class _Compiler:
                 self._passing.remove(schema["name"])
             case "enum":
                 index = self._count(lines)
-                with lines.block(f"if {index} >= {len(schema['symbols']) * 2}:"):
+                with lines.block(f"if {index} >= {len(schema['symbols'])}:"):
                     lines.add("raise Unfit")
             case "array":
                 with self._blocks(lines):

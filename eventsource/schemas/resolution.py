@@ -296,7 +296,8 @@ class _Resolver:
                 return MapPlan(self._plan(value, schema["values"]))
             case DictShape(key=key, value=value) if not shape.is_map and schema["type"] == "array":
                 entry = self._resolve(schema["items"])
-                fields = {field["name"]: field["type"] for field in entry.get("fields", ())}
+                is_record = isinstance(entry, dict) and entry["type"] == "record"
+                fields = {field["name"]: field["type"] for field in entry["fields"]} if is_record else {}
                 if set(fields) != {"key", "value"}:
                     return None
                 return EntriesPlan(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Final, Generic, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
 
 from eventsource.errors import DecodeError
 from eventsource.schemas.avro_schema import AvroSchema
@@ -34,7 +35,7 @@ class SingleObjectCodec(Generic[T]):
         text = schema.text
         self._prefix = MARKER + text.fingerprint.to_bytes(8, "little")
         self._write = body_writer(schema, self._prefix, limits)
-        self._readers: dict[bytes, Read] = {self._prefix: self._reader(text)}
+        self._readers: dict[bytes, Callable[[bytes], T]] = {self._prefix: self._reader(text)}
 
     def encode(self, instance: T) -> bytes:
         """`C3 01`, the fingerprint and the body. The schema is registered first if it was not yet.
@@ -57,7 +58,7 @@ class SingleObjectCodec(Generic[T]):
         read = self._readers.get(value[:_PREFIX_BYTES])
         if read is None:
             read = self._add_reader(value[:_PREFIX_BYTES], patience_seconds)
-        return cast(T, read(value))
+        return read(value)
 
     def register(self) -> None:
         """Stores the schema, acknowledged, before the first value that uses it. Again is a no-op."""
@@ -69,7 +70,7 @@ class SingleObjectCodec(Generic[T]):
     def check_written(self, schema: dict[str, Any]) -> None:
         """Called once for each other schema that values were written with; raises `DecodeError` to refuse them all."""
 
-    def _add_reader(self, prefix: bytes, patience_seconds: float | None) -> Read:
+    def _add_reader(self, prefix: bytes, patience_seconds: float | None) -> Callable[[bytes], T]:
         if len(prefix) < _PREFIX_BYTES or prefix[:2] != MARKER:
             raise DecodeError(
                 f"{self.schema.text.name}: the value does not begin with C3 01 and a schema's fingerprint: "

@@ -204,13 +204,14 @@ class _Compiler:
         is_plain = f"len({text}) > {point} and {text}[-{point}] == '.'" if shape.scale else f"{text}.isdigit()"
         with lines.block(f"if {is_plain}:"):
             lines.add(f"{unscaled} = int({text}.replace('.', ''))")
-            bound = self._source.bind(10**shape.precision, f"TEN_TO_{shape.precision}")
+            bound = self._source.bind(primitives.power_of_ten(shape.precision), f"TEN_TO_{shape.precision}")
             self._require(lines, f"-{bound} < {unscaled} < {bound}")
             with lines.block(f"if {unscaled} >= 0:"):
                 lines.add(f"{size} = ({unscaled}.bit_length() >> 3) + 1")
+                lines.add(f"{data} = {unscaled}.to_bytes({size}, 'big')")
             with lines.block("else:"):
                 lines.add(f"{size} = ((~{unscaled}).bit_length() >> 3) + 1")
-            lines.add(f"{data} = {unscaled}.to_bytes({size}, 'big', signed=True)")
+                lines.add(f"{data} = {unscaled}.to_bytes({size}, 'big', signed=True)")
         with lines.block("else:"):
             convert = conversions.decimal_to_bytes(shape.precision, shape.scale)
             lines.add(f"{data} = {self._source.bind(convert, 'decimal_to_bytes')}({v})")

@@ -199,6 +199,9 @@ def test_a_type_that_was_widened_reads_what_was_written(old: Any, value: Any, ne
         (int, 1, str | bytes, "add the old type to the union"),
         (tuple[int, str], (1, "x"), tuple[int, str, bool], "is tuple today"),
         (dict[str, int], {"a": 1}, list[int], "is list today"),
+        (list[str], ["a"], dict[int, int], "is dict today"),
+        (list[int | None], [1], dict[int, int], "is dict today"),
+        (list[tuple[int, int]], [(1, 2)], dict[int, int], "is dict today"),
         (
             int,
             2**53 + 1,
