@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from eventsource.log.admin import TopicAndPartition, translate
+from eventsource.log.admin import FORBIDDEN, TopicAndPartition, translate
 from eventsource.log.client_config import consumer_config
 
 
@@ -23,7 +23,8 @@ def committed_offsets(
 
     With `stable=False` they are those from before the transactions that are open now; nobody may begin to handle there.
 
-    Raises `BrokerUnavailable` (retriable) when there is no answer in time, or a transaction stays open for longer.
+    Raises `BrokerUnavailable` (retriable) when there is no answer in time, or a transaction stays open for longer, and `LogError`
+    when the principal may not ask.
     """
     # A consumer that reads committed records asks for stable offsets (KIP-447). The admin client could ask too, but librdkafka
     # 2.16 ends the process when such a request times out while the coordinator is being looked up.
@@ -35,7 +36,7 @@ def committed_offsets(
         found = consumer.committed([TopicPartition(topic, number) for topic, number in partitions], timeout_seconds)
     except KafkaException as error:
         raise translate(
-            error.args[0],
+            _refusal(consumer) or error.args[0],
             f"asking for the committed offsets of group {group}",
             str(client_config.get("bootstrap.servers", "")),
         ) from error
@@ -51,3 +52,12 @@ def committed_offsets(
             )
         committed[partition.topic, partition.partition] = partition.offset if partition.offset >= 0 else None
     return committed
+
+
+def _refusal(consumer: Consumer) -> KafkaError | None:
+    # librdkafka tells whoever polls that the principal may not use the group, and lets the question itself time out.
+    while (message := consumer.poll(0)) is not None:
+        error = message.error()
+        if error is not None and error.code() in FORBIDDEN:
+            return error
+    return None
