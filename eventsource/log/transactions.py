@@ -39,6 +39,8 @@ _FENCED: Final = frozenset(
 )
 _TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _METADATA_MAGIC: Final = b"CGMDv2:"
+_COORDINATORS: Final = "__transaction_state"
+_METADATA_SECONDS: Final = 2.0
 # librdkafka: any time-out but "none" at commit and abort risks that client and coordinator disagree about the transaction.
 _UNLIMITED: Final = -1.0
 
@@ -112,6 +114,7 @@ class PartitionWriter:
     def fence(self) -> None:
         """Ends whatever an earlier owner left open under both ids, and shuts it out. Raises `LogError`s; retriable by type."""
         for producer in self._producers:
+            _connect(producer)
             try:
                 producer.init_transactions(self.timeout_seconds)
             except KafkaException as error:
@@ -187,6 +190,19 @@ class PartitionWriter:
             return translated
         kind = RecordRefused if error.code() in _TOO_LARGE else TransactionAborted
         return kind(f"{translated}; memory returns to the last committed state")
+
+
+def _connect(producer: Producer) -> None:
+    # librdkafka looks for the coordinator at once and, where no connection is up or its broker not known by then, again only
+    # after 500 ms: half of all take-overs would wait for that, once or twice. The first answer makes the brokers known, the
+    # second comes when they are.
+    try:
+        for _ in range(2):
+            producer.list_topics(_COORDINATORS, timeout=_METADATA_SECONDS)
+    except KafkaException as error:
+        _log.info(
+            "metadata_missing", topic=_COORDINATORS, error=error.args[0].name()
+        )  # what follows has its own time-out
 
 
 class Transaction:
