@@ -21,7 +21,15 @@ from eventsource.errors import EventSourceError
 from eventsource.redaction import redact_text
 
 DISTRIBUTION: Final = "eventsource-kafka"
-_COMMANDS: Final = {"init": init, "dev": dev, "run": run, "topics": topics, "doctor": doctor, "events": events, "config": config}
+_COMMANDS: Final = {
+    "init": init,
+    "dev": dev,
+    "run": run,
+    "topics": topics,
+    "doctor": doctor,
+    "events": events,
+    "config": config,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
