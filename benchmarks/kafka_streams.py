@@ -14,10 +14,12 @@ from typing import Final
 
 from confluent_kafka.admin import NewTopic
 
-from benchmarks.account import PARTITIONS, Account, bench
+from benchmarks.account import Account, bench
 from benchmarks.children import Child
 from benchmarks.servers import Servers
+from eventsource.app import App
 from eventsource.log.admin import LogAdmin
+from eventsource.log.topics import REPLY_PARTITIONS
 
 _FOLDER: Final = Path(__file__).with_name("peers")
 _BUILD: Final = _FOLDER / "build"
@@ -65,18 +67,28 @@ class KafkaStreams:
 
     @contextmanager
     def running(
-        self, servers: Servers, namespace: str, *, commit_interval_ms: int = 100, linger_ms: int = 5, threads: int = 1
+        self,
+        servers: Servers,
+        namespace: str,
+        *,
+        app: App = bench,
+        commit_interval_ms: int = 100,
+        linger_ms: int = 5,
+        standby_replicas: int = 0,
     ) -> Iterator[tuple[Child, str]]:
-        """Runs the peer on the commands of `namespace`; yields it and its consumer group. Its other topics are made here."""
-        names = bench.names(namespace)
+        """Runs the peer, with one stream thread, on the commands of `namespace`; yields it and its consumer group.
+
+        Its other topics are made here. It says `ready` when it runs, and `caught-up` when its local store holds nearly all.
+        """
+        names = app.names(namespace)
         name = Account.__definition__.name
         group = f"{names.prefix}.kafka-streams"
         events, replies = f"{group}.events", f"{group}.replies"
         admin = LogAdmin(servers.settings(namespace).kafka.client_config())
         admin.create_topics(
             [
-                NewTopic(events, PARTITIONS, 1, config=_LOG_APPEND_TIME),
-                NewTopic(replies, 8, 1, config=_LOG_APPEND_TIME),
+                NewTopic(events, app.partitions_of(Account), 1, config=_LOG_APPEND_TIME),
+                NewTopic(replies, REPLY_PARTITIONS, 1, config=_LOG_APPEND_TIME),
             ]
         )
         commands = names.commands(name)
@@ -92,7 +104,7 @@ class KafkaStreams:
                 "state-dir": state,
                 "commit-interval-ms": str(commit_interval_ms),
                 "linger-ms": str(linger_ms),
-                "threads": str(threads),
+                "standby-replicas": str(standby_replicas),
             }
             words = [word for pair in arguments.items() for word in pair]
             with Child("Kafka Streams", ["java", "-cp", self.class_path, "KafkaStreamsPeer", *words], {}) as child:

@@ -10,9 +10,7 @@ from typing import Final, Self
 
 from benchmarks.backlog import account_id
 from benchmarks.children import ChildFailed
-from benchmarks.requesters import ClientRequester
-from eventsource.app import App
-from eventsource.settings import Settings
+from benchmarks.requesters import Answered, Requester
 
 _EVERY_SECONDS: Final = 0.02
 _SETTLED_SECONDS: Final = 1.0
@@ -22,11 +20,10 @@ _ACCOUNTS: Final = 100
 class Probe:
     """Sends a command every 20 ms to accounts that exist, in a thread of its own. A context manager."""
 
-    def __init__(self, app: App, settings: Settings, *, answer_seconds: float) -> None:
-        client = settings.client.model_copy(update={"timeout_seconds": answer_seconds})
+    def __init__(self, connect: Callable[[Answered], Requester]) -> None:
         self._sent: list[float] = []
         self._answers: list[tuple[float, float]] = []
-        self._requester = ClientRequester(app, settings.model_copy(update={"client": client}), self._note)
+        self._requester = connect(self._note)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send, name="probe", daemon=True)
 

@@ -34,6 +34,8 @@ _READ_RECORDS: Final = 5_000
 class Requester(Protocol):
     """Sends commands."""
 
+    failures: list[Exception]
+
     def send(self, number: int, account: str, *, opens: bool) -> None:
         """Sends a command to an account, its first one if it `opens` it."""
 
@@ -71,13 +73,21 @@ class BareRequester:
     """A producer and a consumer and nothing else. It writes the client's bytes; a reply to it ends in the command's id."""
 
     def __init__(
-        self, settings: Settings, *, commands: str, replies: str, committed_only: bool, answered: Answered
+        self,
+        settings: Settings,
+        *,
+        commands: str,
+        replies: str,
+        committed_only: bool,
+        answered: Answered,
+        partitions: int = PARTITIONS,
     ) -> None:
         config = settings.kafka.client_config()
+        self.failures: list[Exception] = []
         ids = RandomIds()
         self._new_id = ids.new
         self._client_id = bytes.fromhex(ids.new().replace("-", ""))
-        self._commands, self._answered = commands, answered
+        self._commands, self._partitions, self._answered = commands, partitions, answered
         self._numbers: dict[bytes, int] = {}
         schemas = MemorySchemaStore()
         self._opening = MessageCodec(OpenAccount, OpenAccount.message_name, schemas)
@@ -112,7 +122,7 @@ class BareRequester:
         )
         key = aggregate_key(account)
         self._numbers[command_id.encode()] = number
-        self._producer.produce(self._commands, value, key, partition_for(key, PARTITIONS), headers=headers)  # type: ignore[arg-type]
+        self._producer.produce(self._commands, value, key, partition_for(key, self._partitions), headers=headers)  # type: ignore[arg-type]
         self._producer.poll(0)
 
     def close(self) -> None:

@@ -1,9 +1,10 @@
 """How long a take-over takes: `python -m benchmarks.takeover [--events N ...] [--json]`.
 
-An owner, and a process that stands by in the same group. Owners are ended by `kill -9` and by SIGTERM in turn; counted is
-the time from the signal to the first answer of the one that stood by, seen by a client that sends a command every 20 ms. At last one
-takes over that finds no local state, which gives the rate of replaying. Classic group protocol, session of 6 s, all events in one
-partition. The last line of stdout is one JSON object; its figures are those of the largest size, the others are under further keys.
+An owner, and a process that stands by in the same group. Owners are ended by `kill -9` and by SIGTERM in turn, the framework's and
+those of Kafka Streams; counted is the time from the signal to the first answer of the one that stood by, seen by a client that sends
+a command every 20 ms. At last one takes over that finds no local state, which gives the rate of replaying. Classic group protocol,
+session of 6 s, all events in one partition. The last line of stdout is one JSON object; its figures are those of the largest size, the
+others are under further keys.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.account import Account, solo
@@ -23,66 +25,102 @@ from benchmarks.backlog import write_backlog
 from benchmarks.children import Child, ChildFailed
 from benchmarks.handled import HandledCommands
 from benchmarks.interruption import seconds_until_resumed
+from benchmarks.kafka_streams import KafkaStreams, NotMeasured
 from benchmarks.output import Figures, finish, interruptible, tell
 from benchmarks.probe import Probe
+from benchmarks.requesters import BareRequester, ClientRequester
 from benchmarks.servers import Servers, servers
 from benchmarks.worker import worker
 
 _AGGREGATES = 10_000
+_PROBED_ACCOUNTS = 100
 _START_SECONDS = 60.0
 _DRAIN_SECONDS = 30.0
 _TAKE_OVER_SECONDS = 300.0
 
 
-class TakeOvers:
-    """Owners of one partition, one after the other. Everything that it starts ends with the stack that it is given."""
+@dataclass(slots=True)
+class Side:
+    """Owners of one partition, one after the other, and a client that probes them."""
 
-    def __init__(self, found: Servers, namespace: str, stack: ExitStack) -> None:
-        self._found = found
-        self._namespace = namespace
-        self._stack = stack
-        self._state = self._folder()
-        self._owner: Child | None = None
+    name: str
+    start: Callable[[], Child]
+    """Starts a process that stands by; returns when it is ready to take over."""
+    owner: Child
+    probe: Probe
+    killed: list[float] = field(default_factory=list)
+    terminated: list[float] = field(default_factory=list)
 
-    def fill(self, events: int) -> None:
-        """Lets a first owner handle so many commands."""
-        environment = self._found.environment(self._namespace)
-        settings = self._found.make_topics(self._namespace, solo)
-        write_backlog(environment, events, min(_AGGREGATES, max(1, events // 10)), solo)
-        self._owner = self._start(self._state)
-        names = solo.names(self._namespace)
-        name = Account.__definition__.name
-        handled = HandledCommands(self._found.bootstrap_servers, names.commands(name), 1, names.owners(name))
-        handled.watch(events, self._owner)
-        self._probe = self._stack.enter_context(Probe(solo, settings, answer_seconds=_TAKE_OVER_SECONDS))
+    def measure(self, events: int) -> None:
+        """One take-over of each kind."""
+        self.killed.append(self.take_over(signal.SIGKILL, self.start()))
+        self.terminated.append(self.take_over(signal.SIGTERM, self.start()))
+        tell(f"{self.name}, {events:,} events: kill -9 {self.killed[-1]:.2f} s, SIGTERM {self.terminated[-1]:.2f} s")
 
-    def take_over(self, number: signal.Signals) -> float:
-        """Ends the owner with a signal; returns the seconds until the next one answered. That one is the owner then."""
-        return self._take_over(number, self._state)
-
-    def replay(self) -> tuple[float, int, float]:
-        """The same by SIGTERM, for an owner without local state: seconds, and what it says of its replay: events and seconds."""
-        seconds = self._take_over(signal.SIGTERM, self._folder())
-        assert self._owner is not None
-        told = _last_event(self._owner, "partition_taken_over")
-        return seconds, int(told["events"]), float(told["seconds"])
-
-    def _take_over(self, number: signal.Signals, state: str) -> float:
-        owner, successor = self._owner, self._start(state)
-        assert owner is not None
-        self._probe.wait_for_answers(time.monotonic(), owner.check, _START_SECONDS)
+    def take_over(self, number: signal.Signals, successor: Child) -> float:
+        """Ends the owner with a signal; returns the seconds until the successor answered. That one is the owner then."""
+        self.probe.wait_for_answers(time.monotonic(), self.owner.check, _START_SECONDS)
         signalled = time.monotonic()
-        owner.send(number)
-        owner.wait(_DRAIN_SECONDS)
-        self._probe.wait_for_answers(time.monotonic(), successor.check, _TAKE_OVER_SECONDS)
-        self._owner = successor
-        return seconds_until_resumed(signalled, self._probe.answered_seconds())
+        self.owner.send(number)
+        self.owner.wait(_DRAIN_SECONDS)
+        self.probe.wait_for_answers(time.monotonic(), successor.check, _TAKE_OVER_SECONDS)
+        self.owner = successor
+        return seconds_until_resumed(signalled, self.probe.answered_seconds())
 
-    def _start(self, state: str) -> Child:
+
+class Scene:
+    """A partition with a history on servers of its own, and the sides that own it. All that is started ends with `stack`."""
+
+    def __init__(self, found: Servers, events: int, stack: ExitStack) -> None:
+        self._found = found
+        self._events = events
+        self._stack = stack
+        self._namespace = f"events-{events}"
+        self._names = solo.names(self._namespace)
+        self._commands = self._names.commands(Account.__definition__.name)
+        self._settings = found.make_topics(self._namespace, solo)
+        aggregates = max(_PROBED_ACCOUNTS, min(_AGGREGATES, events // 10))
+        write_backlog(found.environment(self._namespace), events, aggregates, solo)
+
+    def ours(self) -> Side:
+        """Workers that share a folder of local state, as they do on one machine."""
+        state = self._folder()
+        owner = self.worker(state)
+        self._wait_until_handled(owner, self._names.owners(Account.__definition__.name))
+        client = self._settings.client.model_copy(update={"timeout_seconds": _TAKE_OVER_SECONDS})
+        settings = self._settings.model_copy(update={"client": client})
+        probe = Probe(lambda answered: ClientRequester(solo, settings, answered))
+        return Side("worker", lambda: self.worker(state), owner, self._stack.enter_context(probe))
+
+    def kafka_streams(self, streams: KafkaStreams) -> Side:
+        """Kafka Streams with a standby replica: its local state, too, is there before it is needed."""
+
+        def start() -> tuple[Child, str]:
+            running = streams.running(self._found, self._namespace, app=solo, linger_ms=0, standby_replicas=1)
+            child, group = self._stack.enter_context(running)
+            child.wait_for("caught-up", _TAKE_OVER_SECONDS)
+            return child, group
+
+        owner, group = start()
+        self._wait_until_handled(owner, group)
+        topics = {"commands": self._commands, "replies": f"{group}.replies"}
+        probe = Probe(
+            lambda answered: BareRequester(
+                self._settings, **topics, committed_only=True, answered=answered, partitions=1
+            )
+        )
+        return Side("Kafka Streams", lambda: start()[0], owner, self._stack.enter_context(probe))
+
+    def worker(self, state: str | None = None) -> Child:
+        """A worker that stands by, with the local state in a folder, or with none."""
         environment = self._found.environment(self._namespace)
-        child = self._stack.enter_context(worker(environment, state, app=solo, log_level="info"))
+        folder = self._folder() if state is None else state
+        child = self._stack.enter_context(worker(environment, folder, app=solo, log_level="info"))
         child.wait_for("ready", _TAKE_OVER_SECONDS)
         return child
+
+    def _wait_until_handled(self, owner: Child, group: str) -> None:
+        HandledCommands(self._found.bootstrap_servers, self._commands, 1, group).watch(self._events, owner)
 
     def _folder(self) -> str:
         return self._stack.enter_context(tempfile.TemporaryDirectory(prefix="worker-"))
@@ -96,42 +134,49 @@ def _last_event(child: Child, event: str) -> Mapping[str, Any]:
     raise ChildFailed(f"{child.name} logged no {event!r}: {child.last_words()}")
 
 
-def measure_size(found: Servers, events: int, rounds: int) -> dict[str, float]:
+def measure_size(found: Servers, streams: KafkaStreams | None, events: int, rounds: int) -> dict[str, float | None]:
     """All take-overs at one size."""
-    killed, terminated = [], []
     with ExitStack() as stack:
-        take_overs = TakeOvers(found, f"events-{events}", stack)
-        take_overs.fill(events)
+        scene = Scene(found, events, stack)
+        ours = scene.ours()
+        sides = [ours] if streams is None else [ours, scene.kafka_streams(streams)]
         for _ in range(rounds):
-            killed.append(take_overs.take_over(signal.SIGKILL))
-            tell(f"{events:,} events, kill -9: {killed[-1]:.2f} s")
-            terminated.append(take_overs.take_over(signal.SIGTERM))
-            tell(f"{events:,} events, SIGTERM: {terminated[-1]:.2f} s")
-        seconds, replayed, replay_seconds = take_overs.replay()
-        tell(
-            f"{events:,} events, SIGTERM, nothing local: {seconds:.2f} s, {replayed:,} replayed in {replay_seconds:.2f} s"
-        )
+            for side in sides:
+                side.measure(events)
+        peers = sides[1:]
+        successor = scene.worker()
+        seconds = ours.take_over(signal.SIGTERM, successor)
+        told = _last_event(successor, "partition_taken_over")
+    tell(f"{events:,} events, nothing local: {seconds:.2f} s, {told['events']:,} replayed in {told['seconds']:.2f} s")
     return {
-        "killed_seconds": statistics.median(killed),
-        "killed_seconds_longest": max(killed),
-        "terminated_seconds": statistics.median(terminated),
-        "terminated_seconds_longest": max(terminated),
+        "killed_seconds": statistics.median(ours.killed),
+        "killed_seconds_longest": max(ours.killed),
+        "terminated_seconds": statistics.median(ours.terminated),
+        "terminated_seconds_longest": max(ours.terminated),
         "terminated_seconds_without_state": seconds,
-        "replayed_per_second_without_state": replayed / replay_seconds,
+        "replayed_per_second_without_state": told["events"] / told["seconds"],
+        "kafka_streams_killed_seconds": statistics.median(peers[0].killed) if peers else None,
+        "kafka_streams_terminated_seconds": statistics.median(peers[0].terminated) if peers else None,
     }
 
 
 def measure(*, sizes: list[int], rounds: int) -> Figures:
-    """Measures every size on servers of its own, the smallest first."""
-    figures: dict[str, float] = {}
+    """Measures every size on servers of its own, the smallest first. A peer that this machine cannot run has no figures."""
+    figures: dict[str, float | str | None] = {}
+    streams, note = None, {}
+    try:
+        streams = KafkaStreams.build()
+    except NotMeasured as reason:
+        note = {"kafka_streams": f"not measured: {reason}"}
+        tell(f"Kafka Streams not measured: {reason}")
     for events in sorted(sizes):
         with servers() as found:
-            of_size = measure_size(found, events, rounds)
+            of_size = measure_size(found, streams, events, rounds)
         if events == max(sizes):
             figures = {"events": events, **of_size, **figures}
         else:
             figures |= {f"{name}_{events}": figure for name, figure in of_size.items()}
-    return figures
+    return figures | note
 
 
 def main() -> None:

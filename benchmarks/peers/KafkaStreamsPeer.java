@@ -7,6 +7,7 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.Properties;
+import java.util.concurrent.locks.LockSupport;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.common.header.internals.RecordHeader;
@@ -15,7 +16,9 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
+import org.apache.kafka.streams.CloseOptions;
 import org.apache.kafka.streams.KafkaStreams;
+import org.apache.kafka.streams.LagInfo;
 import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.processor.api.Processor;
 import org.apache.kafka.streams.processor.api.ProcessorContext;
@@ -28,10 +31,13 @@ import org.apache.kafka.streams.state.Stores;
  * The command job on Kafka Streams: reads the commands that the framework's client wrote, keeps balance and version of each key in a
  * persistent store, and writes one event with the framework's six headers and one reply per command, exactly once.
  *
- * <p>Arguments are pairs of name and value. Prints one line of JSON when it runs, and ends when its standard input does.
+ * <p>Arguments are pairs of name and value. Prints a line of JSON when it runs and one when its local stores are caught up; ends when
+ * its standard input does.
  */
 public final class KafkaStreamsPeer {
     private static final String STORE = "accounts";
+    private static final long SMALL_LAG = 500;
+    private static final long LOOK_NANOS = 200_000_000;
 
     private KafkaStreamsPeer() {}
 
@@ -52,10 +58,38 @@ public final class KafkaStreamsPeer {
                 System.out.flush();
             }
         });
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> close(streams)));
         streams.start();
+        new Thread(() -> tellWhenCaughtUp(streams), "caught-up").start();
         waitForTheEndOfInput();
-        streams.close(Duration.ofSeconds(5));
+        close(streams);
         Runtime.getRuntime().halt(0);
+    }
+
+    /** Leaves the group at once: the default is to let the session run out. */
+    private static void close(KafkaStreams streams) {
+        streams.close(CloseOptions.groupMembershipOperation(CloseOptions.GroupMembershipOperation.LEAVE_GROUP)
+                .withTimeout(Duration.ofSeconds(5)));
+    }
+
+    private static void tellWhenCaughtUp(KafkaStreams streams) {
+        while (!isCaughtUp(streams)) {
+            LockSupport.parkNanos(LOOK_NANOS);
+        }
+        System.out.println("{\"event\": \"caught-up\"}");
+        System.out.flush();
+    }
+
+    /** Whether the local stores, active and standby, hold all but the newest changes. */
+    private static boolean isCaughtUp(KafkaStreams streams) {
+        if (streams.state() != KafkaStreams.State.RUNNING) {
+            return false;
+        }
+        Map<String, Map<Integer, LagInfo>> stores = streams.allLocalStorePartitionLags();
+        return !stores.isEmpty()
+                && stores.values().stream()
+                        .flatMap(partitions -> partitions.values().stream())
+                        .allMatch(lag -> lag.offsetLag() <= SMALL_LAG);
     }
 
     private static void waitForTheEndOfInput() throws IOException {
@@ -70,6 +104,7 @@ public final class KafkaStreamsPeer {
         properties.put("processing.guarantee", "exactly_once_v2");
         properties.put("commit.interval.ms", given.get("commit-interval-ms"));
         properties.put("num.stream.threads", given.getOrDefault("threads", "1"));
+        properties.put("num.standby.replicas", given.getOrDefault("standby-replicas", "0"));
         properties.put("replication.factor", "1");
         properties.put("auto.offset.reset", "earliest");
         // As the framework's workers, so that a dead one is noticed after the same time.
