@@ -44,11 +44,19 @@ class CommandError(EventSourceError):
     """Base of the answers to a command that are neither success nor the domain's own rejection."""
 
 
-class NotFound(CommandError):
-    """Raised when a command meets an aggregate that does not exist. Create it first."""
+class InvalidArgument(EventSourceError, ValueError):
+    """Raised when a call's arguments are out of range or contradict each other. Nothing was sent."""
 
-    def __init__(self, aggregate: str, aggregate_id: str) -> None:
-        super().__init__(f"{aggregate} {aggregate_id!r} does not exist: send it a command that creates it first")
+
+class NotFound(CommandError):
+    """Raised when a command meets an aggregate that does not exist, or a load one that did not exist yet at that time."""
+
+    def __init__(self, aggregate: str, aggregate_id: str, at_time: datetime | None = None) -> None:
+        super().__init__(
+            f"{aggregate} {aggregate_id!r} does not exist: send it a command that creates it first"
+            if at_time is None
+            else f"{aggregate} {aggregate_id!r} did not exist yet at {at_time.isoformat()}: give a later time"
+        )
         self.aggregate = aggregate
         self.aggregate_id = aggregate_id
 
@@ -87,6 +95,32 @@ class HandlerFailed(CommandError):
         )
         self.command_id = command_id
         self.error = error
+
+
+class LoadFailed(HandlerFailed):
+    """Raised when an aggregate's state cannot be given: it is stopped, an event cannot be applied, or the state cannot be sent.
+
+    `error` is the class of what was raised. Mend what the text names, then load it again.
+    """
+
+    def __init__(self, command_id: str, aggregate: str, aggregate_id: str, error: str, message: str) -> None:
+        CommandError.__init__(self, f"{aggregate} {aggregate_id!r} cannot be loaded: {error}: {message}")
+        self.command_id = command_id
+        self.error = error
+        self.aggregate = aggregate
+        self.aggregate_id = aggregate_id
+
+
+class VersionNotReached(CommandError):
+    """Raised when an aggregate is loaded at a version that it has not reached. Ask for one up to `newest`."""
+
+    def __init__(self, aggregate_id: str, version: int, newest: int) -> None:
+        super().__init__(
+            f"{aggregate_id}: there is no version {version} yet, the newest is {newest}: ask for that or less"
+        )
+        self.aggregate_id = aggregate_id
+        self.version = version
+        self.newest = newest
 
 
 class InvariantBroken(CommandError):
@@ -138,8 +172,21 @@ class OutcomeUnknown(CommandError, Retriable):
         self.waited_seconds = waited_seconds
 
 
+class LoadUnanswered(OutcomeUnknown):
+    """Raised when no answer to a load came in time. A load changes nothing: load it again."""
+
+    def __init__(self, command_id: str, sent_at: datetime, waited_seconds: float) -> None:
+        CommandError.__init__(
+            self,
+            f"no answer to the load within {waited_seconds:g} s; it changes nothing: load it again (is a worker running?)",
+        )
+        self.command_id = command_id
+        self.sent_at = sent_at
+        self.waited_seconds = waited_seconds
+
+
 class Backlogged(CommandError, Retriable):
-    """Raised when the client's bound of requests in flight is reached and the caller chose not to wait. Nothing was sent."""
+    """Raised when the client's bound is reached and the caller chose not to wait, or waited in vain. Nothing was sent."""
 
     def __init__(self, in_flight: int) -> None:
         super().__init__(
@@ -224,6 +271,10 @@ class RecordRefused(TransactionAborted):
 
 class StateStoreFailed(Retriable):
     """Raised when the local state store cannot be written or read. It is built anew from the log; nothing is lost."""
+
+
+class ReadTimedOut(LogError, Retriable):
+    """Raised when the log could not be read to its end in time. Read it again with more time."""
 
 
 class ForkDetected(LogError):

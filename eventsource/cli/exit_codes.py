@@ -37,6 +37,7 @@ _KINDS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.DefinitionError, USAGE),
     (errors.SettingsError, USAGE),
     (errors.EncodeError, USAGE),
+    (errors.InvalidArgument, USAGE),
     (errors.TopicMissing, NOT_AS_DEMANDED),
     (errors.TopicMismatch, NOT_AS_DEMANDED),
     (errors.ClusterMismatch, NOT_AS_DEMANDED),
@@ -44,6 +45,7 @@ _KINDS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.ReadModelOutdated, NOT_AS_DEMANDED),
     (errors.SequenceParked, NOT_AS_DEMANDED),
     (errors.NotFound, NOT_AS_DEMANDED),
+    (errors.VersionNotReached, NOT_AS_DEMANDED),
     (errors.Retriable, UNAVAILABLE),
 )
 

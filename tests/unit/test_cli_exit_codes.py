@@ -29,6 +29,8 @@ from eventsource.cli.kafka_errors import explain
         (errors.DatabaseRefused("x"), 4),
         (errors.ReadModelOutdated("x"), 4),
         (errors.NotFound("account", "1"), 4),
+        (errors.VersionNotReached("1", 3, 2), 4),
+        (errors.InvalidArgument("x"), 2),
         (errors.ForkDetected("x"), 5),
         (errors.OffsetLost("x"), 5),
         (errors.FingerprintConflict("x"), 5),
