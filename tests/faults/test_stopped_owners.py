@@ -1,0 +1,45 @@
+"""SIGSTOP for longer than the session, a take-over, SIGCONT: a zombie writes nothing more, and joins again."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from eventsource.log.steps import Step
+from tests.faults.plan import Act, Fault, Happened
+from tests.faults.rig import Rig, WorkerProcess
+from tests.faults.workload import Workload
+
+pytestmark = pytest.mark.faults
+
+
+def test_owners_that_wake_up_as_zombies_commit_nothing_and_join_again(rig: Rig) -> None:
+    steps = [Step.PRODUCED, Step.FLUSHED, Step.OFFSETS_SENT, Step.COMMITTED]
+    rig.rng.shuffle(steps)
+    other = rig.start_ready()
+    with rig.workload() as workload:
+        zombie = rig.start(*(Fault(step, Act.STOP, rig.rng.randint(1, 20)) for step in steps))
+        for number in range(1, len(steps) + 1):
+            wake_after_take_over(rig, workload, rig.until_acted(zombie, number), zombie, other)
+        rig.until_steps(zombie, Step.REPLIED, zombie.acted()[-1].partition)
+    for hit in zombie.acted():
+        assert (next_step(zombie, hit) == Step.APPLIED) is (hit.step == Step.COMMITTED)
+    rig.check()
+
+
+def wake_after_take_over(
+    rig: Rig, workload: Workload, hit: Happened, zombie: WorkerProcess, other: WorkerProcess
+) -> None:
+    rig.until_steps(other, Step.REPLAYED, hit.partition)
+    rig.until_answered(workload, hit.partition)
+    zombie.send(signal.SIGCONT)
+    rig.until(lambda: zombie.steps()[-1] != hit, f"the one stopped at {hit.step} to wake up")
+    assert zombie.exit_code is None
+
+
+def next_step(worker: WorkerProcess, hit: Happened) -> str:
+    """What an owner did next in the same partition, besides keeping what it knows."""
+    found = worker.steps(partition=hit.partition)
+    behind = [happened.step for happened in found[found.index(hit) + 1 :] if happened.step != Step.CHECKPOINTED]
+    return behind[0] if behind else ""
