@@ -20,7 +20,6 @@ from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplicat
 from eventsource.commands.facts import FactRecords
 from eventsource.commands.memory import BatchMarks, PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
-from eventsource.commands.reply import Reply
 from eventsource.commands.request import PendingReply, Request, read_request
 from eventsource.commands.states import AggregateStates, Current
 from eventsource.commands.status import Outcome, Status
@@ -146,9 +145,10 @@ class CommandHandling:
         """Lets the command at this offset fail: what it leads to cannot be written, as was found by trying it alone."""
         self._refused[offset] = reason
 
-    def reply(self, pending: PendingReply) -> Reply:
-        """The reply, once the batch is committed."""
-        return pending.reply(self.partition)
+    def replies(self, handled: Handled) -> list[tuple[int, bytes, bytes]]:
+        """The replies of a batch that is committed: partition of the replies topic, client id, bytes of the `Reply`."""
+        partition = self.partition
+        return [(pending.reply_partition, pending.client_id, pending.encode(partition)) for pending in handled.replies]
 
     # --- one command ---------------------------------------------------------------------------------------------
 

@@ -322,7 +322,5 @@ class PartitionOwner:
         self._commits += 1
         self._step(Step.APPLIED)
         self._batch_limit = min(self._largest_batch, self._batch_limit * 2)
-        self._parts.replies.send(
-            (reply.reply_partition, reply.client_id, reply.reply(self.partition)) for reply in handled.replies
-        )
+        self._parts.replies.send(self._handling.replies(handled))
         self._step(Step.REPLIED)

@@ -6,13 +6,12 @@ where their events stand. A reply that is lost is an unknown outcome: the same c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
-from eventsource.commands.reply import Reply
 from eventsource.log.client_config import producer_config
 
 _log = structlog.get_logger("eventsource.replies")
@@ -30,35 +29,31 @@ class ReplySender:
         self._topic = topic
         self._producer = Producer({**producer_config(client_config), "delivery.report.only.error": True})
 
-    def send(self, replies: Iterable[tuple[int, bytes, Reply]]) -> None:
-        """Sends replies, each to a partition of the replies topic under a client's id. Never blocks for long, never raises.
+    def send(self, replies: Iterable[tuple[int, bytes, bytes]]) -> None:
+        """Sends replies: partition of the replies topic, client id, bytes of a `Reply`. Never blocks for long, never raises.
 
         Those to one client are joined: a record costs as much as ten replies.
         """
         waiting: dict[tuple[int, bytes], list[bytes]] = {}
-        sizes: dict[tuple[int, bytes], int] = {}
         for partition, client_id, reply in replies:
-            data = reply.encode()
             address = partition, client_id
-            joined = waiting.setdefault(address, [])
-            size = sizes.get(address, 0) + len(data)
-            if joined and size > _RECORD_BYTES:
-                self._produce(address, joined)
-                waiting[address] = joined = []
-                size = len(data)
-            joined.append(data)
-            sizes[address] = size
+            joined = waiting.get(address)
+            if joined is None:
+                waiting[address] = [reply]
+            else:
+                joined.append(reply)
         for address, joined in waiting.items():
-            self._produce(address, joined)
+            for record in _records(joined):
+                self._produce(address, record)
         self._producer.poll(0)
 
-    def _produce(self, address: tuple[int, bytes], joined: list[bytes]) -> None:
+    def _produce(self, address: tuple[int, bytes], record: bytes) -> None:
         partition, client_id = address
         try:
-            self._producer.produce(self._topic, b"".join(joined), client_id, partition, on_delivery=_report_loss)
+            self._producer.produce(self._topic, record, client_id, partition, on_delivery=_report_loss)
         except Exception as error:  # noqa: BLE001 - the commands are committed: a reply that is lost must not undo their owner
             self._producer.poll(0.1)
-            _log.warning("replies_not_sent", replies=len(joined), error=str(error))
+            _log.warning("replies_not_sent", size_bytes=len(record), error=str(error))
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         """Sends what waits, for at most `timeout_seconds`."""
@@ -69,3 +64,13 @@ class ReplySender:
 def _report_loss(error: KafkaError | None, _message: Message) -> None:
     if error is not None:
         _log.warning("replies_not_delivered", error=error.str())
+
+
+def _records(replies: Sequence[bytes]) -> Iterator[bytes]:
+    start = size = 0
+    for index, reply in enumerate(replies):
+        size += len(reply)
+        if size > _RECORD_BYTES and index > start:
+            yield b"".join(replies[start:index])
+            start, size = index, len(reply)
+    yield b"".join(replies[start:])

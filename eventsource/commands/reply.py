@@ -32,19 +32,7 @@ class Reply(NamedTuple):
 
     def encode(self) -> bytes:
         """The reply's bytes."""
-        command_id, code, details = self.command_id.encode(), self.code.encode(), self.details.encode()
-        fixed = _FIXED.pack(
-            _VERSION,
-            self.status,
-            self.partition,
-            self.offset,
-            self.version,
-            len(command_id),
-            len(code),
-            len(details),
-            len(self.state),
-        )
-        return b"".join((fixed, command_id, code, details, self.state))
+        return encode_reply(*self)
 
     @classmethod
     def decode_all(cls, data: bytes) -> list[Reply]:
@@ -82,3 +70,23 @@ class Reply(NamedTuple):
         except (struct.error, ValueError) as error:
             raise DecodeError(f"a reply cannot be read ({error}): upgrade the client") from error
         return reply, end
+
+
+def encode_reply(
+    command_id: str,
+    status: int,
+    partition: int,
+    offset: int,
+    version: int,
+    code: str = "",
+    details: str = "",
+    state: bytes = b"",
+) -> bytes:
+    """The bytes of a `Reply` that need not be made for it."""
+    id_bytes = command_id.encode()
+    if not (code or details or state):
+        return _FIXED.pack(_VERSION, status, partition, offset, version, len(id_bytes), 0, 0, 0) + id_bytes
+    code_bytes, details_bytes = code.encode(), details.encode()
+    lengths = len(id_bytes), len(code_bytes), len(details_bytes), len(state)
+    fixed = _FIXED.pack(_VERSION, status, partition, offset, version, *lengths)
+    return b"".join((fixed, id_bytes, code_bytes, details_bytes, state))

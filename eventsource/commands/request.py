@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from eventsource.commands.deduplication import Answer
-from eventsource.commands.reply import Reply
+from eventsource.commands.reply import encode_reply
 from eventsource.commands.status import Status
 from eventsource.errors import HeaderError
 from eventsource.log.headers import CommandHeaders, body_hash, read_command_headers
@@ -53,10 +53,10 @@ class PendingReply(NamedTuple):
     reused: bool = False
     state: bytes = b""
 
-    def reply(self, partition: int) -> Reply:
-        """The reply, once the batch is committed."""
-        answer = self.answer
+    def encode(self, partition: int) -> bytes:
+        """The bytes of the `Reply`, once the batch is committed."""
+        command_id, answer = self.command_id, self.answer
         status = Status.COMMAND_ID_REUSED if self.reused else answer.status
-        return Reply(
-            self.command_id, status, partition, answer.offset, answer.version, answer.code, answer.details, self.state
+        return encode_reply(
+            command_id, status, partition, answer.offset, answer.version, answer.code, answer.details, self.state
         )

@@ -15,6 +15,7 @@ from eventsource.app import App
 from eventsource.commands.answers import answer_of
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.receipt import Receipt
+from eventsource.commands.reply import Reply
 from eventsource.consuming.definition import ConsumerDefinition, MemoryConsumer
 from eventsource.domain import Aggregate, Command, Event
 from eventsource.errors import DefinitionError
@@ -102,7 +103,10 @@ class TestApp:
         events_topic = self._names.events(name)
         self._deliver([self._decoders[name].decode(written) for written in appended if written.topic == events_topic])
         answer = answer_of(
-            handling.reply(handled.replies[0]), aggregate, str(aggregate_id), MemoryLog.topic_id(events_topic)
+            Reply.decode_all(handling.replies(handled)[0][2])[0],
+            aggregate,
+            str(aggregate_id),
+            MemoryLog.topic_id(events_topic),
         )
         if isinstance(answer, Exception):
             raise answer

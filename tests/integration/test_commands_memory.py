@@ -104,7 +104,7 @@ class Partition:
         offsets = list(range(self.next_event, self.next_event + handled.written))
         self.next_event += handled.written
         self.handling.commit(handled, offsets)
-        return [self.handling.reply(pending) for pending in handled.replies]
+        return [reply for _, _, data in self.handling.replies(handled) for reply in Reply.decode_all(data)]
 
     def send(self, aggregate_id: str, amount: int, command_id: str) -> Reply:
         (reply,) = self.commit(self.handle(self.command(aggregate_id, amount, command_id)))

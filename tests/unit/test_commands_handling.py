@@ -153,7 +153,7 @@ class Partition:
     def take(self, *batch: Record) -> list[Reply]:
         handled = self.handling.handle(batch)
         self.handling.commit(handled, self.write(handled))
-        return [self.handling.reply(pending) for pending in handled.replies]
+        return [reply for _, _, data in self.handling.replies(handled) for reply in Reply.decode_all(data)]
 
     def write(self, handled: Handled) -> list[int]:
         return [self._append(outgoing) for outgoing in handled.records]
