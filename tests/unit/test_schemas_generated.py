@@ -21,7 +21,6 @@ from eventsource.errors import DecodeError, EncodeError
 from eventsource.schemas import AvroSchema, Limits, SchemaText, message_schema
 from eventsource.schemas.conversions import LONG_MAX, LONG_MIN
 from eventsource.schemas.loading import Loading
-from eventsource.schemas.primitives import LONGS, SMALL, SMALL_COUNT, Unfit, count, long, varint
 from eventsource.schemas.reading import generated_reader
 from eventsource.schemas.reference import reference_reader, reference_writer
 from eventsource.schemas.resolution import resolve
@@ -192,8 +191,52 @@ def agree(codec: Codec, value: bytes) -> None:
     """The generated reader gives what the reference reader gives, or nothing."""
     assert codec.read is not None
     found = codec.read(value)
-    if found is not FELL_BACK:
-        assert repr(found) == repr(codec.reference_read(value))
+    try:
+        expected = codec.reference_read(value)
+    except DecodeError:
+        assert found is FELL_BACK
+    else:
+        assert found is FELL_BACK or repr(found) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "body"),
+    [
+        (bool, b"\x02"),
+        (bool, b"\xff"),
+        (str, b"\x01"),
+        (str, b"\x01x"),
+        (str, b"\x81\x01" + b"x" * 64),
+        (str, b"\x80\x00"),
+        (str, b"\x02\xff"),
+        (bytes, b"\x03abc"),
+        (int, b"\x80\x00"),
+        (int, b"\xff" * 9 + b"\x7f"),
+        (tuple[decimals(18, 2).annotation, int], b"\x00\xc8\x01"),
+        (decimals(18, 2).annotation, b"\x12" + b"\x7f" * 9),
+        (decimals(18, 2).annotation, b"\x10" + b"\x7f" * 8),
+        (UUID, b"\x3e" + b"0" * 31),
+        (UUID, b"\x48" + b"0" * 36),
+        (UUID, b"\x40" + b"0" * 31 + b"-"),
+        (UUID, b"\x40" + b"x" * 32),
+        (datetime, b"\x02x"),
+        (Colour, b"\x04"),
+        (Colour, b"\x01"),
+        (str | None, b"\x04"),
+        (str | None, b"\x01"),
+        (int | str | None, b"\x80\x01"),
+        (list[int], b"\x04\x02\x04"),
+        (list[int], b"\x03\x04\x02\x04\x00"),
+        (list[int], b"\x02\x02\x02\x04\x00"),
+        (dict[str, int], b"\x04\x02a\x02\x02a\x04\x00"),
+        (float, b"\x00" * 7),
+    ],
+    ids=repr,
+)
+def test_bytes_that_few_writers_write_are_read_as_the_reference_does(annotation: Any, body: bytes) -> None:
+    codec = Codec(message_schema(model([Type(annotation, st.nothing())], "Message").annotation, "message"))
+    for rest in (b"", b"\x00", b"\xff"):
+        agree(codec, PREFIX + body + rest)
 
 
 # --- messages that moved on ---------------------------------------------------------------------------------------------
@@ -260,6 +303,24 @@ def test_old_messages_become_what_the_reference_makes_of_them(
         agree(codec, value[:position] + data.draw(st.binary(max_size=4)) + value[position + 1 :])
 
 
+@pytest.mark.parametrize(
+    ("annotation", "body"),
+    [
+        (Colour, b"\x04"),
+        (Colour | None, b"\x02\x04"),
+        (bool, b"\x02"),
+        (str, b"\x02\xff"),
+        (list[Colour], b"\x02\x04\x00"),
+        (str | None, b"\x04"),
+        (dict[str, int], b"\x02\x02\xff\x00\x00"),
+    ],
+    ids=repr,
+)
+def test_what_is_passed_over_is_checked_like_what_is_read(annotation: Any, body: bytes) -> None:
+    written = message_schema(pydantic.create_model("Message", gone=(annotation, ...)), "message")
+    agree(Codec(message_schema(pydantic.create_model("Message"), "message"), written.text), PREFIX + body)
+
+
 class Old(BaseModel):
     model_config = ConfigDict(frozen=True)
     name: str
@@ -313,6 +374,7 @@ class Drawing(Aggregate, name="generated-drawing"):
     drawn: datetime | None = None
     lines: list[Line] = field(default_factory=list)
     ratio: float = 0
+    day: date = date(2024, 2, 29)
     by_id: dict[UUID, Point] | None = None
 
     @creates
@@ -348,10 +410,69 @@ def test_states_are_those_of_the_reference(state: Drawing, data: st.DataObject) 
     agree(STATES, expected[:position] + data.draw(st.binary(max_size=4)) + expected[position + 1 :])
 
 
+class Later(datetime):
+    pass
+
+
+class Day(date):
+    pass
+
+
+@dataclass
+class Marked:
+    number: int
+    mark: str = field(default="none", init=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cache": 1},
+        {"drawn": Later(2024, 1, 1)},
+        {"day": Day(2024, 1, 1)},
+        {"scale": 1},
+        {"ratio": True},
+        {"lines": [Point(1)]},
+    ],
+    ids=repr,
+)
+def test_a_state_that_would_not_come_back_is_refused_by_the_reference(change: dict[str, Any]) -> None:
+    state = Drawing(title="")
+    for name, value in change.items():
+        setattr(state, name, value)
+    assert STATES.write is not None
+    assert STATES.write(state) is FELL_BACK
+    with pytest.raises(EncodeError):
+        STATES.reference_write(state)
+
+
+def test_a_field_that_is_its_classs_attribute_alone_is_written() -> None:
+    class Holding(Aggregate, name="generated-holding"):
+        it: Marked
+
+        @creates
+        @classmethod
+        def begun(cls, event: Begun) -> Holding:
+            raise NotImplementedError
+
+    codec = Codec(state_schema(Holding))
+    assert codec.write is not None
+    assert codec.read is not None
+    state = Holding(it=Marked(1))
+    assert "mark" not in vars(state.it)
+    assert codec.read(codec.write(state)) == state
+    state.it.cache = 1  # type: ignore[attr-defined]  # the point
+    assert codec.write(state) is FELL_BACK
+
+
 # --- what is left to the reference ------------------------------------------------------------------------------------------
 
 
 Money = Annotated[Decimal, Field(max_digits=18, decimal_places=2)]
+
+
+class Name(str):
+    __slots__ = ()
 
 
 class Paid(BaseModel):
@@ -380,6 +501,7 @@ MONEY = Codec(message_schema(Paid, "paid"))
     "change",
     [
         {"to": 5},
+        {"to": Name("x")},
         {"to": "\ud800"},
         {"to": None},
         {"amount": Decimal("0.001")},
@@ -423,6 +545,15 @@ def test_what_no_code_was_written_for_is_left_to_the_reference() -> None:
         assert (codec.read is not None) is reads
 
 
+def test_the_reference_keeps_a_union_inside_of_a_union_apart() -> None:
+    inner = pydantic.create_model("Inner", it=(int | str | bool | None, ...))
+    outer = pydantic.create_model("Outer", it=(float | bytes | inner | list[str | int | None] | None, ...))
+    codec = Codec(message_schema(outer, "outer"))
+    for value in (1.5, b"x", inner(it="a"), inner(it=True), ["a", 1, None], None):
+        message = outer.model_construct(it=value)
+        assert repr(codec.reference_read(codec.reference_write(message))) == repr(message)
+
+
 def test_a_body_beyond_the_bound_is_left_to_the_reference() -> None:
     schema = message_schema(Paid, "paid")
     write = generated_writer(schema, PREFIX, Limits(body_bytes=60), lambda _: b"fell back")
@@ -442,48 +573,3 @@ def test_an_error_shows_nothing_of_the_generated_attempt() -> None:
     with pytest.raises(EncodeError) as caught:
         write(None)
     assert caught.value.__context__ is None
-
-
-# --- numbers ------------------------------------------------------------------------------------------------------------
-
-
-@given(longs)
-def test_a_long_is_written_and_read_as_the_specification_says(number: int) -> None:
-    zigzag = (number << 1) ^ (number >> 63)
-    expected = bytearray()
-    while zigzag > 0x7F:
-        expected.append(zigzag & 0x7F | 0x80)
-        zigzag >>= 7
-    expected.append(zigzag)
-    assert varint(number) == bytes(expected)
-    if -SMALL_COUNT <= number < SMALL_COUNT:
-        assert SMALL[number] == bytes(expected)
-    if len(expected) == 1:
-        assert LONGS[expected[0]] == number
-    else:
-        assert long(b"ab" + expected + b"c", 2) == (number, 2 + len(expected))
-
-
-@pytest.mark.parametrize("number", [LONG_MAX + 1, LONG_MIN - 1, 1 << 200])
-def test_a_number_beyond_64_bits_is_not_written(number: int) -> None:
-    with pytest.raises(Unfit):
-        varint(number)
-
-
-@pytest.mark.parametrize(
-    "value", [b"\x80\x00", b"\xff" * 9 + b"\x02", b"\xff" * 10 + b"\x01", b"\xff" * 100_000], ids=len
-)
-def test_a_number_that_no_writer_writes_is_not_read(value: bytes) -> None:
-    with pytest.raises(Unfit):
-        long(value, 0)
-
-
-def test_a_number_that_ends_early_is_not_read() -> None:
-    with pytest.raises(IndexError):
-        long(b"\xff\xff", 0)
-
-
-def test_a_negative_count_is_not_read() -> None:
-    assert count(b"\x80\x01", 0) == (64, 2)
-    with pytest.raises(Unfit):
-        count(b"\x81\x01", 0)
