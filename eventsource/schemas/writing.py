@@ -10,6 +10,7 @@ import builtins
 import dataclasses
 from collections.abc import Callable
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
 
 from eventsource.domain.shapes import (
@@ -48,6 +49,7 @@ _NUMBERS: Final[dict[Kind, Callable[[Any], int]]] = {
 # What the functions above would take a subclass of, without saying so.
 _EXACT_IN_MESSAGES: Final = frozenset({Kind.UUID})
 _MOST_CONCATENATED: Final = 3
+_symbol: Final = attrgetter("_name_")
 
 
 def generated_writer(schema: AvroSchema, prefix: bytes, limits: Limits, reference: Write) -> Write | None:
@@ -236,9 +238,21 @@ class _Compiler:
         self._require(lines, f"type({v}) is {shape.container.__name__}")
         if shape.container not in (set, frozenset):
             return self._items(v, v, (shape.item,), lines)
-        if shape.item not in (Scalar(Kind.STRING), Scalar(Kind.INTEGER)):
-            raise Unsupported("a set whose items are sorted as they are written, and not as they are")
-        return self._items(v, f"sorted({v})", (shape.item,), lines)
+        return self._items(v, f"sorted({v}{self._sort_key(shape.item)})", (shape.item,), lines)
+
+    def _sort_key(self, item: Shape) -> str:
+        """How the items of a set are brought into the order that they have once they are written."""
+        match item:
+            case Scalar(kind=Kind.STRING | Kind.INTEGER | Kind.BYTES | Kind.BOOLEAN):
+                return ""
+            case Scalar(kind=kind) if key := _TEXTS.get(kind) or _NUMBERS.get(kind):
+                return f", key={self._source.bind(key, kind.name.lower())}"
+            case EnumShape():
+                return f", key={self._source.bind(_symbol, 'symbol')}"
+            case DecimalShape(precision=precision, scale=scale):
+                return f", key={self._source.bind(conversions.decimal_to_bytes(precision, scale), 'decimal_to_bytes')}"
+            case _:
+                raise Unsupported("a set whose items are sorted as whatever they are written as")
 
     def _items(self, v: str, iterable: str, shapes: tuple[Shape, ...], lines: Lines) -> list[str]:
         """One block of all items, or none, and the empty one behind it."""
