@@ -75,13 +75,13 @@ class FactRecords:
             trail if trail is EMPTY_TRAIL else _passed_on(trail),
         )
         ce_id = ""
-        records = []
+        records: list[Outgoing] = []
         for index, event in enumerate(events, 1):
-            encode, ce_type = self._by_class[event.__class__]
-            value = encode(event)
+            write, ce_type = self._by_class[event.__class__]
+            value = write(event)
             ce_id = f"{headers.command_id}/{index}.{count}"
             written = fact_headers(self._source, ce_type, ce_id, version + index, es, headers.traceparent)
-            outgoing = Outgoing(self._events_topic, self._partition, key, value, written)
+            outgoing: Outgoing = tuple.__new__(Outgoing, (self._events_topic, self._partition, key, value, written))
             # What is far from the limit need not be counted to the byte.
             if (len(value) + len(key) + len(es)) * 2 > self._max_bytes:
                 self._check_size(event, outgoing)

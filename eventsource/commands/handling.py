@@ -18,7 +18,7 @@ from eventsource.commands.builtin import APPEND, LOAD, unpack_events
 from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
 from eventsource.commands.facts import FactRecords
-from eventsource.commands.memory import BatchMarks, PartitionMemory
+from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.request import PendingReply, Request, read_request
 from eventsource.commands.states import AggregateStates, Current
@@ -44,6 +44,8 @@ from eventsource.schemas import MessageCodec, SchemaStore, StateCodec
 _log = structlog.get_logger("eventsource.commands")
 _HOUR_MS: Final = 3_600_000
 _MESSAGE_CHARACTERS: Final = 1_000
+# A client registers its schema before it sends: longer than it takes to read that, a command must not hold its partition.
+_UNKNOWN_SCHEMA_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -56,7 +58,11 @@ class Handled:
     """How many records were taken out of `records` already."""
     replies: list[PendingReply] = field(default_factory=list)
     loads: list[Answer] = field(default_factory=list)
-    marks: BatchMarks = field(default_factory=BatchMarks)
+    newest_event: tuple[int, str] | None = None
+    """The index among the records, and the `ce_id`, of the newest event; `newest_outcome` likewise."""
+    newest_outcome: tuple[int, str] | None = None
+    last_origin: int = -1
+    """The offset of the newest command that left an event or outcome."""
     statuses: list[Status] = field(default_factory=list)
     """What became of each command, repetitions and loads left out."""
 
@@ -135,7 +141,7 @@ class CommandHandling:
         for answer in handled.loads:
             if answer.index >= 0:
                 answer.offset, answer.index = offsets[answer.index], -1
-        self.memory.commit(offsets, handled.marks)
+        self.memory.commit(offsets, handled.newest_event, handled.newest_outcome, handled.last_origin)
 
     def rollback(self) -> None:
         """Forgets what the batch changed."""
@@ -213,24 +219,22 @@ class CommandHandling:
             )
 
     def _decide(self, request: Request, current: Current | None, handled: Handled) -> None:
-        aggregate_id, type_ = request.aggregate_id, request.headers.type
-        version = current.version if current is not None else 0
-        if type_ == APPEND:
+        aggregate_id = request.aggregate_id
+        state, version = (current.state, current.version) if current is not None else (None, 0)
+        if request.headers.type == APPEND:
             events = self._appended(request)
         else:
-            events = self.definition.decide_with(
-                current.state if current is not None else None,
-                self._command(request),
-                aggregate_id,
-                lambda: _context(request, version),
-            )
+            command = self._command(request)
+            wanted = self.definition.wants_context(command.__class__, state is not None)
+            context = _context(request, version) if wanted else None
+            events = self.definition.decide_with(state, command, aggregate_id, context)
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
             return
         records, ce_id = self._facts.events(request, events, version)
-        after = self.states.apply(aggregate_id, events, handled.written)
+        after = self.states.apply(aggregate_id, events, handled.taken + len(handled.records))
         handled.records += records
-        handled.marks.newest_event = after.index, ce_id
+        handled.newest_event = after.index, ce_id
         self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))
 
     def _command(self, request: Request) -> Command:
@@ -241,7 +245,7 @@ class CommandHandling:
                 f"{self.definition.name} has no command {request.headers.type!r}, or it came without a value: "
                 "deploy the workers before the clients that send a new command"
             )
-        return codec.decode(value)
+        return codec.decode(value, patience_seconds=_UNKNOWN_SCHEMA_SECONDS)
 
     def _appended(self, request: Request) -> tuple[Event, ...]:
         if request.headers.expected_version is None:
@@ -329,7 +333,7 @@ class CommandHandling:
             # What the broker refused once is not copied: the copy might be refused too.
             copied = 0 if request.record.offset in self._refused else self._max_bytes
             handled.records.append(dead_letter(request.record, self._dead_letters_topic, answer.code, copied))
-        handled.marks.newest_outcome = handled.written, request.headers.command_id
+        handled.newest_outcome = handled.written, request.headers.command_id
         handled.records.append(outgoing)
         self._answer(request, handled, answer)
 
@@ -340,7 +344,7 @@ class CommandHandling:
     def _answer(self, request: Request, handled: Handled, answer: Answer) -> None:
         offset, timestamp_ms = request.record.offset, request.record.timestamp_ms
         self.known.add(request.headers.command_id, answer, timestamp_ms)
-        handled.marks.last_origin = offset
+        handled.last_origin = offset
         handled.statuses.append(answer.status)
         self._queue_reply(request, handled, answer)
 
@@ -350,7 +354,9 @@ class CommandHandling:
         headers = request.headers
         client_id, partition = headers.client_id, headers.reply_partition
         if partition is not None and client_id != NO_CLIENT:
-            handled.replies.append(PendingReply(client_id, partition, headers.command_id, answer, reused, state))
+            handled.replies.append(
+                tuple.__new__(PendingReply, (client_id, partition, headers.command_id, answer, reused, state))
+            )
 
 
 class _Refused(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -27,15 +26,6 @@ IDLE_CHECKPOINT_SECONDS: Final = 1.0
 _CURRENT_BYTES: Final = 250  # of an aggregate besides its state: id, version, offset, and their place in the map
 _SAMPLE_ONE_IN: Final = 64
 _FIRST_SAMPLES: Final = 100
-
-
-@dataclass(slots=True)
-class BatchMarks:
-    """The newest event and outcome among a batch's records (their index and `ce_id`), and the newest command that left one."""
-
-    newest_event: tuple[int, str] | None = None
-    newest_outcome: tuple[int, str] | None = None
-    last_origin: int = -1
 
 
 class PartitionMemory:
@@ -146,17 +136,27 @@ class PartitionMemory:
 
     # --- a batch -------------------------------------------------------------------------------------------------
 
-    def commit(self, offsets: list[int], marks: BatchMarks) -> None:
-        """Keeps what a batch changed, whose records stand at these offsets in the log."""
+    def commit(
+        self,
+        offsets: list[int],
+        newest_event: tuple[int, str] | None,
+        newest_outcome: tuple[int, str] | None,
+        last_origin: int,
+    ) -> None:
+        """Keeps what a batch changed, whose records stand at these offsets in the log.
+
+        The newest event and outcome are given by their index among the records and their `ce_id`; `last_origin` is the offset
+        of the newest command that left one.
+        """
         self.states.commit(offsets)
         self.known.commit(offsets)
         position = self.position
-        position.last_origin = max(position.last_origin, marks.last_origin)
-        if marks.newest_event is not None:
-            index, ce_id = marks.newest_event
+        position.last_origin = max(position.last_origin, last_origin)
+        if newest_event is not None:
+            index, ce_id = newest_event
             position.events, position.newest_event = offsets[index] + 1, (offsets[index], ce_id)
-        if marks.newest_outcome is not None:
-            index, ce_id = marks.newest_outcome
+        if newest_outcome is not None:
+            index, ce_id = newest_outcome
             position.outcomes, position.newest_outcome = offsets[index] + 1, (offsets[index], ce_id)
         if self._store is None:
             self.known.forget_in_memory()

@@ -37,7 +37,7 @@ def read_request(record: Record, source: str) -> Request:
         return Request(record, headers, key.decode(errors="replace"), _NO_HASH, error)
     digest = body_hash(key, headers.type, record.value or b"")
     try:
-        return Request(record, headers, key.decode(), digest)
+        return tuple.__new__(Request, (record, headers, key.decode(), digest, None))
     except UnicodeDecodeError:
         unusable = HeaderError(f"key {key!r} is not UTF-8: an aggregate id is a text")
         return Request(record, headers, key.decode(errors="replace"), digest, unusable)

@@ -11,22 +11,22 @@ from eventsource.domain import Aggregate, Event
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import ForkDetected
 
+_Applied = list[tuple[tuple[Event, ...], int]]
+
 
 @dataclass(slots=True)
 class Current:
-    """An aggregate at a version. `offset` is that of its newest event; `index` is that event's place in the batch until then."""
+    """An aggregate at a version. `offset` is that of its newest event.
+
+    In a batch that is not committed yet, `index` is that event's place among the batch's records, and `applied` holds the events
+    of each command so far with the index of its first: what the state is built from anew when a later command fails.
+    """
 
     state: Aggregate[Any]
     version: int
     offset: int
     index: int = -1
-
-
-@dataclass(slots=True)
-class _Edited:
-    current: Current | None
-    applied: list[tuple[tuple[Event, ...], int]]
-    """The batch's events so far and the index of each command's first: what the state is built from anew."""
+    applied: _Applied | None = None
 
 
 class AggregateStates:
@@ -37,14 +37,15 @@ class AggregateStates:
         self.aggregates: Generations[str, Current] = Generations()
         self.stopped: dict[str, str] = {}
         """The stopped aggregates and why."""
-        self._edited: dict[str, _Edited] = {}
+        self._edited: dict[str, Current] = {}
 
     def find(self, aggregate_id: str) -> Current | None:
         """The aggregate as the commands handled so far leave it, or None where memory has none."""
-        edited = self._edited.get(aggregate_id)
-        if edited is not None:
-            return edited.current
-        return self.aggregates.unsaved.get(aggregate_id) or self.aggregates.get(aggregate_id)
+        return (
+            self._edited.get(aggregate_id)
+            or self.aggregates.unsaved.get(aggregate_id)
+            or self.aggregates.get(aggregate_id)
+        )
 
     def absent(self, aggregate_ids: Iterable[str]) -> list[str]:
         """Those of the ids that memory does not hold."""
@@ -70,19 +71,30 @@ class AggregateStates:
         what was raised comes through.
         """
         edited = self._edited.get(aggregate_id)
-        if edited is None:
-            edited = self._edited[aggregate_id] = _Edited(self._copy(self.aggregates.get(aggregate_id)), [])
+        before = edited if edited is not None else self._copy(self.aggregates.get(aggregate_id))
         try:
-            current = self._evolved(edited.current, events, first_index)
+            after = self._evolved(before, events, first_index)
             if self._definition.invariants:
-                self._definition.check_invariants(current.state)
+                self._definition.check_invariants(after.state)
         except BaseException:
-            edited.current = self._copy(self.aggregates.get(aggregate_id))
-            for earlier, index in edited.applied:
-                edited.current = self._evolved(edited.current, earlier, index)
+            if edited is not None and edited.applied is not None:
+                self._edited[aggregate_id] = self._built(aggregate_id, edited.applied)
             raise
-        edited.current = current
-        edited.applied.append((events, first_index))
+        if edited is not None and edited.applied is not None:
+            edited.applied.append((events, first_index))
+        else:
+            after.applied = [(events, first_index)]
+            self._edited[aggregate_id] = after
+        return after
+
+    def _built(self, aggregate_id: str, applied: _Applied) -> Current:
+        """The aggregate as the batch had left it before the command that failed: that one may have changed it half."""
+        current = self._copy(self.aggregates.get(aggregate_id))
+        for events, index in applied:
+            current = self._evolved(current, events, index)
+        if current is None:
+            raise ForkDetected(f"{aggregate_id}: a batch that applied nothing is built anew: report this")
+        current.applied = applied
         return current
 
     def _evolved(self, current: Current | None, events: tuple[Event, ...], index: int) -> Current:
@@ -106,13 +118,10 @@ class AggregateStates:
 
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch changed, whose records were given these offsets."""
-        keep = self.aggregates.unsaved
-        for aggregate_id, edited in self._edited.items():
-            current = edited.current
-            if current is not None and current.index >= 0:
-                current.offset = offsets[current.index]
-                current.index = -1
-                keep[aggregate_id] = current
+        for current in self._edited.values():
+            current.offset = offsets[current.index]
+            current.index, current.applied = -1, None
+        self.aggregates.unsaved.update(self._edited)
         self._edited.clear()
 
     def rollback(self) -> None:

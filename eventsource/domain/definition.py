@@ -63,21 +63,25 @@ class AggregateDefinition(Generic[A]):
         `AlreadyExists` when there is one and the command only creates; `DefinitionError` when the class does not handle
         the command or returned anything but its own events. Whatever else the domain's code raises comes through.
         """
-        return self.decide_with(state, command, context.id, lambda: context)
+        return self.decide_with(state, command, context.id, context)
+
+    def wants_context(self, kind: type[Command], exists: bool) -> bool:
+        """Whether the method that decides on such a command, for an aggregate that exists or not, takes a context."""
+        found = (self._deciders if exists else self._creating_deciders).get(kind)
+        return found is not None and found[1]
 
     def decide_with(
-        self, state: A | None, command: Command, aggregate_id: str, make_context: Callable[[], Context]
+        self, state: A | None, command: Command, aggregate_id: str, context: Context | None
     ) -> tuple[Event, ...]:
-        """As `decide`; the context is only made where the decider takes one."""
-        kind = command.__class__
-        found = (self._creating_deciders if state is None else self._deciders).get(kind)
+        """As `decide`; the context may be left out where `wants_context` says so."""
+        found = (self._creating_deciders if state is None else self._deciders).get(command.__class__)
         if found is None:
             raise self._no_decider(state, command, aggregate_id)
         function, takes_context, where = found
         if state is None:
-            result = function(command, make_context()) if takes_context else function(command)
+            result = function(command, context) if takes_context else function(command)
         else:
-            result = function(state, command, make_context()) if takes_context else function(state, command)
+            result = function(state, command, context) if takes_context else function(state, command)
         if result.__class__ in self._events:
             return (result,)
         return self._checked(result, where)

@@ -255,16 +255,19 @@ def read_command_headers(headers: Headers) -> CommandHeaders:
         if version != ES_VERSION or kind != KIND_COMMAND or flags:
             raise _command_header_error(fields)
         command_id = fields["ce_id"].decode()
-        found = CommandHeaders(
-            command_id,
-            fields["ce_type"].decode(),
-            fields["ce_source"].decode(),
-            sent_at_ms,
-            None if expected < 0 else expected,
-            None if reply_partition < 0 else reply_partition,
-            client_id,
-            EMPTY_TRAIL if es[_COMMAND.size :] == _NO_TRAIL else _read_trail(es, _COMMAND.size),
-            fields.get(TRACE_PARENT),
+        found: CommandHeaders = tuple.__new__(
+            CommandHeaders,
+            (
+                command_id,
+                fields["ce_type"].decode(),
+                fields["ce_source"].decode(),
+                sent_at_ms,
+                None if expected < 0 else expected,
+                None if reply_partition < 0 else reply_partition,
+                client_id,
+                EMPTY_TRAIL if es[_COMMAND.size :] == _NO_TRAIL else _read_trail(es, _COMMAND.size),
+                fields.get(TRACE_PARENT),
+            ),
         )
     except (KeyError, AttributeError, TypeError, UnicodeDecodeError, struct.error):
         raise _command_header_error(fields) from None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from eventsource.errors import OffsetLost
+from eventsource.errors import BrokerUnavailable, OffsetLost
 from eventsource.log.admin import UNREACHABLE, TopicAndPartition, translate
 from eventsource.log.client_config import consumer_config
 from eventsource.log.record import Record
@@ -19,6 +20,8 @@ _log = structlog.get_logger("eventsource.reader")
 # librdkafka wants a group id even of a consumer that joins no group and commits nothing.
 _NO_GROUP: Final = "eventsource-reader"
 _METADATA_SECONDS: Final = 2.0
+_READ_TO_RECORDS: Final = 5_000
+_READ_TO_SECONDS: Final = 0.1
 _LOST: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})
 
 
@@ -69,6 +72,35 @@ class LogReader:
             return []
         return [_record(message) for message in messages if message.error() is None or self._may_pass(message)]
 
+    def read_to(
+        self,
+        ends: Mapping[TopicAndPartition, int],
+        *,
+        patience_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> Iterator[list[Record]]:
+        """What there is up to these offsets of the partitions that were assigned, each below its end; nothing beyond.
+
+        Raises `BrokerUnavailable` when nothing has moved for `patience_seconds`, and what `read` raises.
+        """
+        position, moved_at = -1, monotonic()
+        while behind := [where for where, end in ends.items() if self.position(*where) < end]:
+            # In slices: a read goes on waiting for a record where only a transaction's marker was left to pass.
+            records = self.read(_READ_TO_RECORDS, _READ_TO_SECONDS)
+            now = monotonic()
+            reached = sum(max(0, self.position(*where)) for where in ends)
+            if reached != position:
+                position, moved_at = reached, now
+            elif now - moved_at > patience_seconds:
+                topic, number = behind[0]
+                raise BrokerUnavailable(
+                    f"{topic}[{number}] could not be read to its end {ends[topic, number]}: the reader stands at "
+                    f"{self.position(topic, number)}; check the broker's log, and for a hanging transaction with kafka-transactions"
+                )
+            wanted = [record for record in records if record.offset < ends[record.topic, record.partition]]
+            if wanted:
+                yield wanted
+
     def position(self, topic: str, partition: int) -> int:
         """The next offset to be read, past transaction markers: tells that a reader has caught up; never to be stored."""
         (found,) = self._consumer.position([TopicPartition(topic, partition)])
@@ -117,12 +149,15 @@ class LogReader:
 
 def _record(message: Message) -> Record:
     # By position, and without a look at what a message that is no error always has: this runs for every record.
-    return Record(
-        message.topic(),  # type: ignore[arg-type]
-        message.partition(),  # type: ignore[arg-type]
-        message.offset(),  # type: ignore[arg-type]
-        message.timestamp()[1],
-        message.key() or b"",  # bytes, as no deserializer is set
-        message.value(),  # an empty value is falsy: only None is none
-        message.headers() or (),  # type: ignore[arg-type]  # librdkafka's headers are pairs of str and bytes
+    return tuple.__new__(
+        Record,
+        (
+            message.topic(),
+            message.partition(),
+            message.offset(),
+            message.timestamp()[1],
+            message.key() or b"",  # bytes, as no deserializer is set
+            message.value(),  # an empty value is falsy: only None is none
+            message.headers() or (),  # librdkafka's headers are pairs of str and bytes
+        ),
     )
