@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
 
 from eventsource.app import App
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.replaying import PartitionReplay
 from eventsource.doctor.facts import Owned, PartitionHistory
-from eventsource.errors import BrokerUnavailable, EventSourceError, Retriable, TopicMissing, UnknownFingerprint
+from eventsource.errors import EventSourceError, Retriable, TopicMissing, UnknownFingerprint
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.partitioner import partition_for
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
 from eventsource.schemas import KafkaSchemaStore, SchemaStore
 from eventsource.settings import Settings
-
-_READ_RECORDS: Final = 5_000
 
 
 def replay_partitions(
@@ -67,6 +64,7 @@ class _Replay:
         self._replay = PartitionReplay(aggregate, partition, self._memory, schemas, topic_id)
         self._foreign: list[tuple[str, str]] = []
         self._misrouted: list[tuple[str, str]] = []
+        self._right: dict[bytes, int] = {}
         self._outcomes = 0
 
     def run(self) -> PartitionHistory:
@@ -85,8 +83,10 @@ class _Replay:
         )
 
     def _event(self, record: Record) -> None:
-        right = partition_for(record.key, self._owned.partitions)
         self._replay.take_events([record])
+        right = self._right.get(record.key)
+        if right is None:  # asked once for each aggregate: the hash costs as much as the rest
+            right = self._right[record.key] = partition_for(record.key, self._owned.partitions)
         if right != self._partition:
             self._misrouted.append(
                 (
@@ -117,13 +117,8 @@ class _Replay:
         if start >= end:
             return
         self._reader.assign({where: start})
-        while self._reader.position(*where) < end:
-            records = self._reader.read(_READ_RECORDS, self._timeout_seconds)
-            if not records and self._reader.position(*where) < end:
-                raise BrokerUnavailable(
-                    f"{where[0]}[{where[1]}] could not be read to its end {end}: check the broker's log"
-                )
-            yield from (record for record in records if record.offset < end)
+        for records in self._reader.read_to({where: end}, patience_seconds=self._timeout_seconds):
+            yield from records
             self._memory.known.forget_in_memory()
 
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from eventsource.doctor.facts import Owned
-from eventsource.errors import BrokerUnavailable
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.headers import Origin, read_event_headers, read_outcome_headers
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
 
 _FIRST_LOOK: Final = 64
-_READ_RECORDS: Final = 1_000
 
 
 def read_last_origins(
@@ -52,19 +50,12 @@ def _read(
     timeout_seconds: float,
 ) -> dict[TopicAndPartition, Record]:
     """The last record of each partition between `starts` and `ends`, where there is one."""
-    last: dict[TopicAndPartition, Record] = {}
     reader.assign(starts)
-    while behind := [where for where in starts if reader.position(*where) < ends[where]]:
-        records = reader.read(_READ_RECORDS, timeout_seconds)
-        if not records and any(reader.position(*where) < ends[where] for where in behind):
-            raise BrokerUnavailable(
-                f"{behind[0][0]}[{behind[0][1]}] could not be read to its end {ends[behind[0]]}: check the broker's log"
-            )
-        for record in records:
-            where = (record.topic, record.partition)
-            if record.offset < ends[where]:
-                last[where] = record
-    return last
+    return {
+        (record.topic, record.partition): record
+        for records in reader.read_to({where: ends[where] for where in starts}, patience_seconds=timeout_seconds)
+        for record in records
+    }
 
 
 def _origin(record: Record, *, event: bool) -> Origin:

@@ -258,12 +258,7 @@ def read_topic_records(app: App, settings: Settings, admin: LogAdmin) -> dict[st
         return recorded
     with LogReader(settings.kafka.client_config()) as reader:
         reader.assign({key: start})
-        while reader.position(meta, 0) < end:
-            records = reader.read(1_000, settings.kafka.request_timeout_seconds)
-            if not records:
-                raise BrokerUnavailable(
-                    f"the records of topic {meta} could not be read to their end: check the broker's log"
-                )
+        for records in reader.read_to({key: end}, patience_seconds=settings.kafka.request_timeout_seconds):
             for record in records:
                 name = record.key.decode(errors="replace")
                 if record.value is None:
