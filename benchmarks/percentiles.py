@@ -18,7 +18,7 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
         raise ValueError("nothing was measured: there is no percentile")
     if not 0 < percent <= 100:
         raise ValueError(f"{percent} is no percentage above 0 and at most 100")
-    # Rounded, so that 99.9 % of 1,000 is the 999th value and not, by a bit of a float, the 1,000th.
+    # Rounded, so that 99.9 % of 41,000 is the 40,959th value and not, by a bit of a float, the 40,960th.
     return ordered[math.ceil(round(len(ordered) * percent / 100, 9)) - 1]
 
 
