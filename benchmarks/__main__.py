@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.machine import machine
-from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.results import Results
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
@@ -39,7 +39,7 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]!r}: choose among {', '.join(RUNS)}")
     results = Results(RESULTS, machine())
-    with interruptible():
+    with orderly_end():
         for name in names:
             for arguments in RUNS[name]:
                 title = f"`{' '.join(['python -m', f'benchmarks.{name}', *arguments])}`"

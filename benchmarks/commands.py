@@ -17,7 +17,7 @@ from benchmarks.account import PARTITIONS, RUN_MARK, Account, bench
 from benchmarks.backlog import write_backlog
 from benchmarks.handled import HandledCommands
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
-from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.pyeventsourcing import commands_per_second, is_installed
 from benchmarks.rates import Look, cpu_microseconds_per_command, handled_per_second, median, median_of_ratios
 from benchmarks.servers import Servers, servers
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="how often each is measured (default: 5)")
     parser.add_argument("--json", action="store_true", help="print nothing but one JSON object on stdout")
     arguments = parser.parse_args()
-    with interruptible():
+    with orderly_end():
         figures = measure(
             commands=arguments.commands,
             hot_commands=arguments.hot_commands,

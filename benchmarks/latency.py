@@ -18,7 +18,7 @@ from confluent_kafka.admin import NewTopic
 from benchmarks.account import PARTITIONS, Account, bench
 from benchmarks.children import ChildFailed, python_child
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
-from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.percentiles import percentiles
 from benchmarks.servers import Servers, servers
 from benchmarks.worker import worker
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contestant (default: 3)")
     parser.add_argument("--json", action="store_true", help="print nothing but one JSON object on stdout")
     arguments = parser.parse_args()
-    with interruptible():
+    with orderly_end():
         figures = measure(rate=arguments.rate, seconds=arguments.seconds, rounds=arguments.rounds)
     finish(figures, only_json=arguments.json)
 

@@ -12,7 +12,7 @@ import tempfile
 from benchmarks.account import PARTITIONS, Account, bench
 from benchmarks.backlog import write_backlog
 from benchmarks.handled import HandledCommands
-from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.rates import handled_per_second
 from benchmarks.resident import ResidentMemory
 from benchmarks.servers import servers
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--aggregates", type=int, default=1_000_000, help="in the backlog (default: 1,000,000)")
     parser.add_argument("--json", action="store_true", help="print nothing but one JSON object on stdout")
     arguments = parser.parse_args()
-    with interruptible():
+    with orderly_end():
         figures = measure(commands=arguments.commands, aggregates=arguments.aggregates)
     finish(figures, only_json=arguments.json)
 

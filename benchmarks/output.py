@@ -8,11 +8,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from benchmarks.children import ChildFailed
+from eventsource.errors import EventSourceError
 
 Figures: TypeAlias = Mapping[str, float | str | None]
 """A figure is None where it was not measured; a text beside it says why."""
-_DIGITS = 5  # that mean something
+_DIGITS: Final = 5  # that mean something
+_FAILED: Final = 1
+_INTERRUPTED: Final = 130
 
 
 def tell(text: str) -> None:
@@ -43,8 +48,8 @@ def rounded(figure: float | str | None) -> float | str | None:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets SIGTERM do what Ctrl-C does: children and servers end in order, then this process."""
+def orderly_end() -> Iterator[None]:
+    """Lets SIGTERM do what Ctrl-C does, so that children and servers end before this process; tells an error in one sentence."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -54,6 +59,9 @@ def interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         tell("interrupted: nothing was measured to the end")
-        raise SystemExit(130) from None
+        raise SystemExit(_INTERRUPTED) from None
+    except (ChildFailed, EventSourceError) as error:
+        tell(f"error: {error}")
+        raise SystemExit(_FAILED) from error
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -11,7 +11,7 @@ import argparse
 import tempfile
 
 from benchmarks.children import ChildFailed, python_child
-from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.percentiles import percentiles
 from benchmarks.resident import ResidentMemory, slope_per_hour
 from benchmarks.servers import servers
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=500.0, help="commands per second (default: 500)")
     parser.add_argument("--json", action="store_true", help="print nothing but one JSON object on stdout")
     arguments = parser.parse_args()
-    with interruptible():
+    with orderly_end():
         figures = measure(minutes=arguments.minutes, rate=arguments.rate)
     finish(figures, only_json=arguments.json)
 

@@ -26,7 +26,7 @@ from benchmarks.children import Child, ChildFailed
 from benchmarks.handled import HandledCommands
 from benchmarks.interruption import seconds_until_resumed
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
-from benchmarks.output import Figures, finish, interruptible, tell
+from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.probe import Probe
 from benchmarks.requesters import BareRequester, ClientRequester
 from benchmarks.servers import Servers, servers
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="take-overs of each kind (default: 3)")
     parser.add_argument("--json", action="store_true", help="print nothing but one JSON object on stdout")
     arguments = parser.parse_args()
-    with interruptible():
+    with orderly_end():
         figures = measure(sizes=arguments.events, rounds=arguments.rounds)
     finish(figures, only_json=arguments.json)
 
