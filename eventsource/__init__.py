@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from eventsource.app import App
-from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides
+from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides, invariant
 from eventsource.errors import (
     AlreadyExists,
     Backlogged,
@@ -18,12 +18,14 @@ from eventsource.errors import (
     OutcomeUnknown,
     Retriable,
     VersionConflict,
+    VersionNotReached,
 )
 from eventsource.log.token import Token
 from eventsource.settings import Settings
 
 if TYPE_CHECKING:
     from eventsource.commands.client import Client
+    from eventsource.commands.loaded import Loaded
     from eventsource.commands.pending import Pending
     from eventsource.commands.receipt import Receipt
 
@@ -42,6 +44,7 @@ __all__ = [
     "EventSourceError",
     "Expired",
     "HandlerFailed",
+    "Loaded",
     "NotCaughtUp",
     "NotFound",
     "OutcomeUnknown",
@@ -52,9 +55,11 @@ __all__ = [
     "Settings",
     "Token",
     "VersionConflict",
+    "VersionNotReached",
     "applies",
     "creates",
     "decides",
+    "invariant",
 ]
 
 
@@ -64,6 +69,10 @@ def __getattr__(name: str) -> Any:
         from eventsource.commands.client import Client
 
         return Client
+    if name == "Loaded":
+        from eventsource.commands.loaded import Loaded
+
+        return Loaded
     if name == "Pending":
         from eventsource.commands.pending import Pending
 

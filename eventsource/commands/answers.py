@@ -1,10 +1,11 @@
-"""From a reply to what the caller sees: a receipt, or the error that was raised at the other end."""
+"""From a reply to what the caller sees: a receipt or a state, or the error that was raised at the other end."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
+from eventsource.commands.loaded import Loaded
 from eventsource.commands.receipt import Receipt
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import Status
@@ -13,12 +14,17 @@ from eventsource.domain.rejected import restore_rejected
 from eventsource.errors import (
     AlreadyExists,
     CommandIdReused,
+    DecodeError,
     Expired,
     HandlerFailed,
+    LoadFailed,
     NotFound,
     VersionConflict,
 )
 from eventsource.log.token import Token
+from eventsource.schemas import StateCodec
+
+A = TypeVar("A", bound=Aggregate[Any])
 
 
 def answer_of(
@@ -26,26 +32,60 @@ def answer_of(
 ) -> Receipt | Exception:
     """What a reply means to the one who sent the command."""
     if reply.status is Status.ACCEPTED:
-        token = Token(events_topic_id, reply.partition, reply.offset, aggregate_id, reply.version)
-        return Receipt(reply.command_id, aggregate_id, reply.version, token)
+        return Receipt(reply.command_id, aggregate_id, reply.version, _token(reply, aggregate_id, events_topic_id))
     return _error(reply, aggregate, aggregate_id)
+
+
+def loaded_from(
+    reply: Reply, codec: StateCodec[A], aggregate_id: str, events_topic_id: bytes, *, patience_seconds: float
+) -> Loaded[A]:
+    """The state that a reply to a load carries.
+
+    Raises `NotFound`, `LoadFailed`; `DecodeError` when the worker's state cannot become this class, `UnknownFingerprint` when its
+    schema cannot be found within `patience_seconds`.
+    """
+    name = codec.aggregate_class.__definition__.name
+    if reply.status is Status.FAILED:
+        raise LoadFailed(reply.command_id, name, aggregate_id, reply.code, _message(reply))
+    if reply.status is not Status.ACCEPTED:
+        raise _error(reply, codec.aggregate_class, aggregate_id)
+    try:
+        state = codec.decode(reply.state, patience_seconds=patience_seconds)
+    except DecodeError as error:
+        raise DecodeError(
+            f"the state of {name} {aggregate_id!r} was written by a worker of another version: {error}; deploy both in one version, or "
+            "load it with at_version or at_time, from its events"
+        ) from error
+    return Loaded(state, reply.version, _token(reply, aggregate_id, events_topic_id))
+
+
+def _token(reply: Reply, aggregate_id: str, events_topic_id: bytes) -> Token:
+    return Token(events_topic_id, reply.partition, reply.offset, aggregate_id, reply.version)
 
 
 def _error(reply: Reply, aggregate: type[Aggregate[Any]], aggregate_id: str) -> Exception:
     name = aggregate.__definition__.name
-    details: dict[str, Any] = json.loads(reply.details) if reply.details else {}
     match reply.status:
         case Status.REJECTED:
-            return restore_rejected(reply.code, details, aggregate.__module__)
+            return restore_rejected(reply.code, _details(reply), aggregate.__module__)
         case Status.NOT_FOUND:
             return NotFound(name, aggregate_id)
         case Status.ALREADY_EXISTS:
             return AlreadyExists(name, aggregate_id)
         case Status.VERSION_CONFLICT:
-            return VersionConflict(aggregate_id, int(details["expected"]), reply.version)
+            return VersionConflict(aggregate_id, int(_details(reply)["expected"]), reply.version)
         case Status.EXPIRED:
-            return Expired(reply.command_id, float(details["window_seconds"]))
+            return Expired(reply.command_id, float(_details(reply)["window_seconds"]))
         case Status.COMMAND_ID_REUSED:
             return CommandIdReused(reply.command_id)
         case _:
-            return HandlerFailed(reply.command_id, reply.code, str(details.get("message", "")))
+            return HandlerFailed(reply.command_id, reply.code, _message(reply))
+
+
+def _details(reply: Reply) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(reply.details) if reply.details else {}
+    return found
+
+
+def _message(reply: Reply) -> str:
+    return str(_details(reply).get("message", ""))

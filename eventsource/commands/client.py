@@ -4,42 +4,33 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
-
 from eventsource.clock import Clock, Ids, RandomIds, SystemClock
-from eventsource.commands.answers import answer_of
+from eventsource.commands.answers import answer_of, loaded_from
+from eventsource.commands.builtin import APPEND, LOAD
+from eventsource.commands.channel import Channel, Submission, WhenFull
+from eventsource.commands.client_codecs import ClientCodecs
+from eventsource.commands.history import AggregateHistory
+from eventsource.commands.history_reader import read_history
+from eventsource.commands.loaded import Loaded
 from eventsource.commands.pending import Pending
 from eventsource.commands.receipt import Receipt
-from eventsource.commands.requests import Requests
+from eventsource.commands.reply import Reply
+from eventsource.commands.routes import Routes
 from eventsource.consuming.definition import ModelReader, Readable
-from eventsource.domain import Aggregate, Command
-from eventsource.errors import (
-    Backlogged,
-    ClientClosed,
-    DefinitionError,
-    EncodeError,
-    EventSourceError,
-    ForkedClient,
-    LogError,
-    MessageTooLarge,
-    OutcomeUnknown,
-    TopicMismatch,
-    TopicMissing,
-)
+from eventsource.domain import Aggregate, Command, Event
+from eventsource.errors import ClientClosed, ForkedClient, LoadUnanswered
 from eventsource.log.admin import LogAdmin
-from eventsource.log.client_config import producer_config
-from eventsource.log.headers import CommandHeaders, command_headers, make_trail
-from eventsource.log.partitioner import aggregate_key, partition_for
-from eventsource.log.recorded import ms_from_time
+from eventsource.log.headers import make_trail
+from eventsource.log.partitioner import aggregate_key
 from eventsource.log.token import Token
-from eventsource.schemas import KafkaSchemaStore, MessageCodec
+from eventsource.schemas import KafkaSchemaStore
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -48,15 +39,7 @@ if TYPE_CHECKING:
     from eventsource.settings import Settings
 
 C = TypeVar("C", bound=Command)
-WhenFull = Literal["wait", "raise"]
-
-
-class _Route(NamedTuple):
-    """Where an aggregate's commands go, and the topic whose positions its tokens name."""
-
-    topic: str
-    partitions: int
-    events_topic_id: bytes
+A = TypeVar("A", bound=Aggregate[Any])
 
 
 class Client:
@@ -69,49 +52,18 @@ class Client:
         self._app = app
         self._settings = settings
         self._clock = clock if clock is not None else SystemClock()
-        self._ids = ids if ids is not None else RandomIds()
-        self._names = app.names(settings.namespace)
-        self._source = f"/{self._names.prefix}/client"
+        names = app.names(settings.namespace)
         self._process_id = os.getpid()
         self._closed = False
         self._lock = threading.Lock()
         self._readers: dict[object, ModelReader] = {}
-        self._codecs: dict[type[Command], MessageCodec[Any]] = {}
         kafka = settings.kafka
-        self._routes = self._check_topics()
-        self._schemas = KafkaSchemaStore(self._names.schemas, kafka.client_config())
-        self._requests = Requests(
-            kafka.client_config(),
-            self._names.replies,
-            client_id=UUID(self._ids.new()).bytes,
-            max_in_flight=settings.client.max_in_flight,
-            clock=self._clock,
-            request_timeout_seconds=kafka.request_timeout_seconds,
-        )
-        self._producer = Producer({**producer_config(kafka.client_config()), "delivery.report.only.error": True})
-        self._requests.start(lambda: self._producer.poll(0))
-
-    def _check_topics(self) -> dict[str, _Route]:
-        kafka = self._settings.kafka
-        admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
-        partitions = {name: self._app.partitions_of(cls) for name, cls in self._app.aggregates.items()}
-        commands = {name: self._names.commands(name) for name in partitions}
-        events = {name: self._names.events(name) for name in partitions}
-        needed = {*commands.values(), *events.values(), self._names.replies, self._names.schemas}
-        counts = admin.partition_counts(needed)
-        missing = sorted(needed - set(counts))
-        if missing:
-            raise TopicMissing(
-                f"topics are missing: {', '.join(missing)}: make them with `eventsource topics apply MODULE:APP`"
-            )
-        for name, topic in commands.items():
-            if counts[topic] != partitions[name]:
-                raise TopicMismatch(
-                    f"{topic} has {counts[topic]} partitions, the app says {partitions[name]}: give the app "
-                    f"partitions={counts[topic]}, or it would send commands to an owner that is none"
-                )
-        topic_ids = admin.topic_ids(events.values())
-        return {name: _Route(commands[name], partitions[name], topic_ids[events[name]]) for name in partitions}
+        config = kafka.client_config()
+        admin = LogAdmin(config, request_timeout_seconds=kafka.request_timeout_seconds)
+        self._routes = Routes.find(app, names, admin)
+        self._schemas = KafkaSchemaStore(names.schemas, config)
+        self._codecs = ClientCodecs(self._schemas)
+        self._channel = Channel(settings, names, clock=self._clock, ids=ids if ids is not None else RandomIds())
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -168,79 +120,182 @@ class Client:
     ) -> Pending:
         """Sends a command without waiting for its answer. Commands to one aggregate are handled in the order of the calls.
 
-        When as many requests are in flight as the client allows, it waits for a place for up to `timeout` seconds, or with
-        `when_full="raise"` not at all; then raises `Backlogged`, and nothing was sent. Raises `EncodeError`,
+        When as many requests are in flight as the client allows, or as many bytes are queued, it waits for up to `timeout`
+        seconds, or with `when_full="raise"` not at all; then raises `Backlogged`, and nothing was sent. Raises `EncodeError`,
         `MessageTooLarge`.
         """
         self._check_usable()
-        name = aggregate.__definition__.name
-        route = self._routes.get(name)
-        if route is None:
-            raise DefinitionError(f"aggregate {name!r} is not one of app {self._app.name!r}: add it to its aggregates")
-        timeout_seconds = self._settings.client.timeout_seconds if timeout is None else timeout
+        submission = Submission(
+            self._routes.of(aggregate),
+            aggregate_key(aggregate_id),
+            command.message_name,
+            self._codecs.command(command),
+            self._timeout_seconds(timeout),
+            when_full,
+            expected_version,
+            make_trail(correlation_id, causation_id, actor, metadata),
+        )
+        return self._submit(aggregate, submission, command_id, sent_at)
+
+    def append(
+        self,
+        aggregate: type[Aggregate[Any]],
+        aggregate_id: str | UUID,
+        events: Iterable[Event],
+        *,
+        expected_version: int,
+        command_id: str | None = None,
+        sent_at: datetime | None = None,
+        timeout: float | None = None,
+        actor: str = "",
+        correlation_id: str = "",
+        causation_id: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Receipt:
+        """Adds events that the caller decided on, all or none, if the aggregate is still at `expected_version` (0: does not exist).
+
+        Blocks as `send` does, and is deduplicated by its `command_id` as a command is. The owner applies the events and checks
+        invariants before anything is written. Takes 1 to 1,000 events.
+
+        Raises `VersionConflict` with the actual version, `HandlerFailed` when an event cannot be applied, `Expired`,
+        `CommandIdReused`, `OutcomeUnknown`; `DefinitionError` when an event is none of the aggregate's, and what `submit` raises.
+        """
+        return self.submit_append(
+            aggregate,
+            aggregate_id,
+            events,
+            expected_version=expected_version,
+            command_id=command_id,
+            sent_at=sent_at,
+            timeout=timeout,
+            actor=actor,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            metadata=metadata,
+        ).result()
+
+    def submit_append(
+        self,
+        aggregate: type[Aggregate[Any]],
+        aggregate_id: str | UUID,
+        events: Iterable[Event],
+        *,
+        expected_version: int,
+        command_id: str | None = None,
+        sent_at: datetime | None = None,
+        timeout: float | None = None,
+        actor: str = "",
+        correlation_id: str = "",
+        causation_id: str = "",
+        metadata: Mapping[str, str] | None = None,
+        when_full: WhenFull = "wait",
+    ) -> Pending:
+        """As `append`, without waiting for the answer; `when_full` as in `submit`."""
+        self._check_usable()
+        submission = Submission(
+            self._routes.of(aggregate),
+            aggregate_key(aggregate_id),
+            APPEND,
+            self._codecs.append(aggregate, events),
+            self._timeout_seconds(timeout),
+            when_full,
+            expected_version,
+            make_trail(correlation_id, causation_id, actor, metadata),
+        )
+        return self._submit(aggregate, submission, command_id, sent_at)
+
+    def _submit(
+        self,
+        aggregate: type[Aggregate[Any]],
+        submission: Submission,
+        command_id: str | None,
+        sent_at: datetime | None,
+    ) -> Pending:
+        channel = self._channel
+        id_, topic_id = submission.key.decode(), submission.route.events_topic_id
+        pending: Pending = Pending(
+            command_id if command_id is not None else channel.new_id(), id_, channel.sent_at(sent_at)
+        )
+
+        def answer(reply: Reply) -> None:
+            found = answer_of(reply, aggregate, id_, topic_id)
+            if isinstance(found, Receipt):
+                pending.resolve(found)
+            else:
+                pending.resolve(None, found)
+
+        return channel.submit(submission, pending, answer)
+
+    # --- loading -------------------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        aggregate: type[A],
+        aggregate_id: str | UUID,
+        *,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+        timeout: float | None = None,
+    ) -> Loaded[A]:
+        """An aggregate's state and version, as its owner has it after all requests before; blocks for at most `timeout` seconds.
+
+        Raises `NotFound`; `LoadFailed`, a `HandlerFailed`, when the aggregate is stopped or its state cannot be sent; `LoadUnanswered`,
+        an `OutcomeUnknown`, when no answer came in time: a load changes nothing and may be repeated; `DecodeError` when the worker runs
+        another version of the class that does not fit this one; and what `submit` raises.
+
+        With `at_version` (from 1) or `at_time` (aware; events of that very time count), the state of then, made from the events
+        in the log. That needs no worker, and costs reading the aggregate's partition from its beginning: hundreds of thousands of
+        events in a second. It waits for transactions that are open at the moment. Raises `NotFound` when the aggregate did not
+        exist yet, `VersionNotReached`, `ForkDetected` when the log has a gap or a repeat in its versions, `DecodeError` or
+        `LoadFailed` when one of the events cannot be read or applied, `ReadTimedOut`, `BrokerUnavailable`, `InvalidArgument`.
+        """
+        if at_version is None and at_time is None:
+            return self.submit_load(aggregate, aggregate_id, timeout=timeout).result()
+        self._check_usable()
+        route = self._routes.of(aggregate)
         key = aggregate_key(aggregate_id)
-        value = self._codec(command).encode(command)
-        sent = self._clock.now() if sent_at is None else sent_at
-        if sent.tzinfo is None:
-            raise EncodeError(f"sent_at={sent} has no time zone: pass on the one of the error, or an aware time")
-        pending = Pending(command_id if command_id is not None else self._ids.new(), str(aggregate_id), sent)
-        headers = command_headers(
-            CommandHeaders(
-                command_id=pending.command_id,
-                type=command.message_name,
-                source=self._source,
-                sent_at_ms=ms_from_time(sent),
-                expected_version=expected_version,
-                reply_partition=self._requests.partition,
-                client_id=self._requests.client_id,
-                trail=make_trail(correlation_id, causation_id, actor, metadata),
-            )
+        decoder = self._codecs.decoder(aggregate)
+        history = AggregateHistory(aggregate, str(aggregate_id), decoder, at_version=at_version, at_time=at_time)
+        read_history(
+            history,
+            key,
+            (route.events, route.partition(key)),
+            self._settings.kafka.client_config(),
+            timeout_seconds=self._timeout_seconds(timeout),
+            clock=self._clock,
         )
-        taken = self._requests.enter(
-            pending,
-            (route.topic, key, value, expected_version),
-            lambda reply: answer_of(reply, aggregate, pending.aggregate_id, route.events_topic_id),
-            timeout_seconds,
-            wait=when_full == "wait",
+        return history.loaded(route.events_topic_id)
+
+    def submit_load(
+        self,
+        aggregate: type[A],
+        aggregate_id: str | UUID,
+        *,
+        timeout: float | None = None,
+        when_full: WhenFull = "wait",
+    ) -> Pending[Loaded[A]]:
+        """As `load`, without waiting for the answer, such as `await client.submit_load(Account, "7")`; `when_full` as in `submit`."""
+        self._check_usable()
+        channel, codec = self._channel, self._codecs.state(aggregate)
+        submission = Submission(
+            self._routes.of(aggregate),
+            aggregate_key(aggregate_id),
+            LOAD,
+            b"",
+            self._timeout_seconds(timeout),
+            when_full,
         )
-        if taken is pending:  # otherwise it is on its way already, and its answer serves both
-            self._produce(pending, route, key, value, headers)
-        return taken
+        id_, topic_id = submission.key.decode(), submission.route.events_topic_id
+        pending: Pending[Loaded[A]] = Pending(channel.new_id(), id_, channel.sent_at(None), unanswered=LoadUnanswered)
+        patience_seconds = self._settings.kafka.request_timeout_seconds
 
-    def _produce(
-        self, pending: Pending, route: _Route, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
-    ) -> None:
-        def undelivered(error: KafkaError | None, _message: Message) -> None:
-            if error is not None:
-                # It may have reached the log all the same: only its own id can tell.
-                self._requests.fail(pending, OutcomeUnknown(pending.command_id, pending.sent_at, 0.0))
+        def answer(reply: Reply) -> None:
+            pending.resolve_with(lambda: loaded_from(reply, codec, id_, topic_id, patience_seconds=patience_seconds))
 
-        partition = partition_for(key, route.partitions)
-        try:
-            self._producer.produce(route.topic, value, key, partition, on_delivery=undelivered, headers=headers)  # type: ignore[arg-type]
-        except Exception as error:
-            # Whoever shares the answer must hear of it too.
-            translated = self._not_sent(pending, value, error)
-            self._requests.fail(pending, translated)
-            raise translated from error
+        return channel.submit(submission, pending, answer)
 
-    def _not_sent(self, pending: Pending, value: bytes, error: Exception) -> EventSourceError:
-        if isinstance(error, BufferError):
-            return Backlogged(self._requests.in_flight)
-        if isinstance(error, KafkaException) and error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return MessageTooLarge(
-                f"command {pending.command_id} takes {len(value)} bytes, more than the broker accepts: store what is large elsewhere "
-                "and keep a reference in the command"
-            )
-        if self._closed:
-            return ClientClosed("this client is closed: connect again with app.connect()")
-        return LogError(f"command {pending.command_id} was not sent: {error}; send it again")
-
-    def _codec(self, command: Command) -> MessageCodec[Any]:
-        codec = self._codecs.get(type(command))
-        if codec is None:
-            codec = self._codecs[type(command)] = MessageCodec(type(command), command.message_name, self._schemas)
-        return codec
+    def _timeout_seconds(self, given: float | None) -> float:
+        return self._settings.client.timeout_seconds if given is None else given
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -281,9 +336,7 @@ class Client:
             self._closed = True
         if os.getpid() != self._process_id:
             return  # the connections are the parent's
-        self._producer.flush(self._settings.kafka.request_timeout_seconds)
-        self._requests.close()
-        self._producer.close()
+        self._channel.close()
         self._schemas.close()
         for reader in self._readers.values():
             reader.close()

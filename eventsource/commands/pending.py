@@ -1,4 +1,4 @@
-"""A command on its way: can be waited for by a thread or awaited by a coroutine; one implementation."""
+"""A request on its way: can be waited for by a thread or awaited by a coroutine; one implementation."""
 
 from __future__ import annotations
 
@@ -7,36 +7,62 @@ import contextlib
 import threading
 from collections.abc import Callable, Generator
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic
 
 import structlog
+from typing_extensions import TypeVar
 
 from eventsource.commands.receipt import Receipt
-from eventsource.errors import OutcomeUnknown
+from eventsource.errors import OutcomeUnknown, Retriable
 
 _log = structlog.get_logger("eventsource.client")
 
+R = TypeVar("R", default=Receipt)
 
-class Pending:
-    """The answer to come. `result()` blocks, `await` suspends; both return a `Receipt` or raise what became of the command."""
 
-    __slots__ = ("_callbacks", "_done", "_error", "_lock", "_receipt", "aggregate_id", "command_id", "sent_at")
+class Pending(Generic[R]):
+    """The answer to come. `result()` blocks, `await` suspends; both return the answer or raise what became of the request.
 
-    def __init__(self, command_id: str, aggregate_id: str, sent_at: datetime) -> None:
+    The answer to a command is a `Receipt`, that to a load a `Loaded`.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_callbacks",
+        "_done",
+        "_error",
+        "_lock",
+        "_read",
+        "_unanswered",
+        "aggregate_id",
+        "command_id",
+        "sent_at",
+    )
+
+    def __init__(
+        self,
+        command_id: str,
+        aggregate_id: str,
+        sent_at: datetime,
+        *,
+        unanswered: type[OutcomeUnknown] = OutcomeUnknown,
+    ) -> None:
         self.command_id = command_id
         self.aggregate_id = aggregate_id
         self.sent_at = sent_at
+        self._unanswered = unanswered
         self._lock = threading.Lock()
         self._done = False
-        self._receipt: Receipt | None = None
+        self._answer: R | None = None
+        self._read: Callable[[], R] | None = None
         self._error: Exception | None = None
-        self._callbacks: list[Callable[[Pending], None]] = []
+        self._callbacks: list[Callable[[Pending[R]], None]] = []
 
     def done(self) -> bool:
         """Whether the answer is there."""
         return self._done
 
-    def add_done_callback(self, callback: Callable[[Pending], None]) -> None:
+    def add_done_callback(self, callback: Callable[[Pending[R]], None]) -> None:
         """Calls `callback(pending)` when the answer is there: at once, or later in the client's thread. It must not block."""
         with self._lock:
             if not self._done:
@@ -44,8 +70,8 @@ class Pending:
                 return
         callback(self)
 
-    def result(self, timeout_seconds: float | None = None) -> Receipt:
-        """The receipt. Blocks until the answer is there, or until the time that `submit` was given is over.
+    def result(self, timeout_seconds: float | None = None) -> R:
+        """The answer. Blocks until it is there, or until the time that `submit` was given is over.
 
         Raises the domain's `Rejected`, `NotFound`, `AlreadyExists`, `VersionConflict`, `HandlerFailed`, `Expired`,
         `CommandIdReused`; `OutcomeUnknown` when no answer came in time, or within `timeout_seconds` if that is shorter.
@@ -54,32 +80,50 @@ class Pending:
             arrived = threading.Event()
             self.add_done_callback(lambda _: arrived.set())
             if not arrived.wait(timeout_seconds):
-                raise OutcomeUnknown(self.command_id, self.sent_at, timeout_seconds or 0.0)
+                raise self.unanswered(timeout_seconds or 0.0)
         return self._outcome()
 
-    def __await__(self) -> Generator[Any, None, Receipt]:
+    def __await__(self) -> Generator[Any, None, R]:
         loop = asyncio.get_running_loop()
         arrived: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
-            if not arrived.done():  # a cancelled wait leaves the command on its way
+            if not arrived.done():  # a cancelled wait leaves the request on its way
                 arrived.set_result(None)
 
-        def wake_in_loop(_: Pending) -> None:
+        def wake_in_loop(_: Pending[R]) -> None:
             # The loop may be gone by the time the answer comes: then nobody waits any more.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(wake)
 
         self.add_done_callback(wake_in_loop)
         yield from arrived.__await__()
+        if self._read is not None:
+            return (yield from asyncio.to_thread(self._outcome).__await__())
         return self._outcome()
 
-    def resolve(self, receipt: Receipt | None, error: Exception | None = None) -> bool:
-        """Called by the client with the answer; the first one counts. Returns whether this was the first."""
+    # --- for the client ------------------------------------------------------------------------------------------
+
+    def resolve(self, answer: R | None, error: Exception | None = None) -> bool:
+        """Gives the answer, or the error that took its place; the first one counts. Returns whether this was the first."""
+        return self._resolve(answer, None, error)
+
+    def resolve_with(self, read: Callable[[], R]) -> bool:
+        """Gives an answer that takes long to read: `read` is called by whoever asks for it first, never by the client's thread.
+
+        What it raises is raised there; after a `Retriable` one it is called again when the answer is asked for again.
+        """
+        return self._resolve(None, read, None)
+
+    def unanswered(self, waited_seconds: float) -> OutcomeUnknown:
+        """The error of a request that got no answer."""
+        return self._unanswered(self.command_id, self.sent_at, waited_seconds)
+
+    def _resolve(self, answer: R | None, read: Callable[[], R] | None, error: Exception | None) -> bool:
         with self._lock:
             if self._done:
                 return False
-            self._receipt, self._error = receipt, error
+            self._answer, self._read, self._error = answer, read, error
             self._done = True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
@@ -89,9 +133,23 @@ class Pending:
                 _log.error("callback_failed", command_id=self.command_id, exc_info=raised)
         return True
 
-    def _outcome(self) -> Receipt:
+    def _outcome(self) -> R:
+        if self._read is not None:
+            self._read_once()
         if self._error is not None:
             raise self._error
-        if self._receipt is None:
-            raise OutcomeUnknown(self.command_id, self.sent_at, 0.0)
-        return self._receipt
+        if self._answer is None:
+            raise self.unanswered(0.0)
+        return self._answer
+
+    def _read_once(self) -> None:
+        with self._lock:
+            if self._read is None:
+                return
+            try:
+                self._answer = self._read()
+            except Retriable:
+                raise
+            except Exception as error:  # noqa: BLE001 - kept: everyone who asks is told
+                self._error = error
+            self._read = None

@@ -6,25 +6,29 @@ nothing about fencing, time-outs or concurrency: `eventsource_stack` gives a tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from eventsource.app import App
-from eventsource.commands.answers import answer_of
+from eventsource.commands.answers import answer_of, loaded_from
+from eventsource.commands.builtin import APPEND, LOAD
+from eventsource.commands.client_codecs import ClientCodecs
 from eventsource.commands.handling import CommandHandling
+from eventsource.commands.history import AggregateHistory
+from eventsource.commands.loaded import Loaded
 from eventsource.commands.receipt import Receipt
 from eventsource.commands.reply import Reply
 from eventsource.consuming.definition import ConsumerDefinition, MemoryConsumer
 from eventsource.domain import Aggregate, Command, Event
 from eventsource.errors import DefinitionError
 from eventsource.log.events import EventDecoder
-from eventsource.log.headers import CommandHeaders, command_headers, make_trail
+from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, command_headers, make_trail
 from eventsource.log.partitioner import aggregate_key, partition_for
 from eventsource.log.record import Outgoing
 from eventsource.log.recorded import Recorded, ms_from_time
-from eventsource.schemas import MemorySchemaStore, MessageCodec
+from eventsource.schemas import MemorySchemaStore, StateCodec
 from eventsource.testing.memory_log import MemoryLog
 from eventsource.testing.virtual_clock import VirtualClock
 
@@ -50,6 +54,7 @@ class TestApp:
         self._schemas = MemorySchemaStore()
         self._log = MemoryLog()
         self._handlings: dict[tuple[str, int], CommandHandling] = {}
+        self._codecs = ClientCodecs(self._schemas)
         self._decoders = {name: EventDecoder(aggregate, self._schemas) for name, aggregate in app.aggregates.items()}
         self._recorded: list[Recorded] = []
         self._command_count = 0
@@ -76,41 +81,126 @@ class TestApp:
 
         Raises what `Client.send` raises, but never `OutcomeUnknown`.
         """
+        return self._command(
+            aggregate,
+            aggregate_id,
+            (command.message_name, self._codecs.command(command)),
+            expected_version,
+            command_id,
+            sent_at,
+            make_trail(correlation_id, causation_id, actor, metadata),
+        )
+
+    def append(
+        self,
+        aggregate: type[Aggregate[Any]],
+        aggregate_id: str | UUID,
+        events: Iterable[Event],
+        *,
+        expected_version: int,
+        command_id: str | None = None,
+        sent_at: datetime | None = None,
+        actor: str = "",
+        correlation_id: str = "",
+        causation_id: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Receipt:
+        """Adds events, as `Client.append` does; they have reached every consumer when this returns.
+
+        Raises what `Client.append` raises, but never `OutcomeUnknown`.
+        """
+        return self._command(
+            aggregate,
+            aggregate_id,
+            (APPEND, self._codecs.append(aggregate, events)),
+            expected_version,
+            command_id,
+            sent_at,
+            make_trail(correlation_id, causation_id, actor, metadata),
+        )
+
+    def load(
+        self,
+        aggregate: type[A],
+        aggregate_id: str | UUID,
+        *,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+    ) -> Loaded[A]:
+        """An aggregate's state and version, now or earlier, as `Client.load` gives them.
+
+        Raises what `Client.load` raises, but never `LoadUnanswered` or `ReadTimedOut`.
+        """
+        name, key, partition = self._place(aggregate, aggregate_id)
+        topic = self._names.events(name)
+        topic_id = MemoryLog.topic_id(topic)
+        if at_version is None and at_time is None:
+            codec = self._codecs.state(aggregate)
+            headers = self._headers(LOAD, None, None, None, EMPTY_TRAIL)
+            reply = self._handle(aggregate, Outgoing(self._names.commands(name), partition, key, b"", headers))
+            return loaded_from(reply, codec, key.decode(), topic_id, patience_seconds=0)
+        decoder = self._codecs.decoder(aggregate)
+        history = AggregateHistory(aggregate, key.decode(), decoder, at_version=at_version, at_time=at_time)
+        for record in self._log.read(topic, partition):
+            if record.key == key:
+                history.take(record)
+        return history.loaded(topic_id)
+
+    def _place(self, aggregate: type[Aggregate[Any]], aggregate_id: str | UUID) -> tuple[str, bytes, int]:
         name = aggregate.__definition__.name
         if self._app.aggregates.get(name) is not aggregate:
             raise DefinitionError(f"aggregate {name!r} is not one of app {self._app.name!r}: add it to its aggregates")
-        self._command_count += 1
-        id_ = command_id if command_id is not None else f"command-{self._command_count}"
         key = aggregate_key(aggregate_id)
-        partition = partition_for(key, self._app.partitions_of(aggregate))
-        codec = MessageCodec(type(command), command.message_name, self._schemas)
-        headers = CommandHeaders(
-            command_id=id_,
-            type=command.message_name,
-            source=f"/{self._names.prefix}/client",
-            sent_at_ms=ms_from_time(sent_at if sent_at is not None else self.clock.now()),
-            expected_version=expected_version,
-            reply_partition=0,
-            client_id=_CLIENT_ID,
-            trail=make_trail(correlation_id, causation_id, actor, metadata),
+        return name, key, partition_for(key, self._app.partitions_of(aggregate))
+
+    def _command(
+        self,
+        aggregate: type[Aggregate[Any]],
+        aggregate_id: str | UUID,
+        command: tuple[str, bytes],
+        expected_version: int | None,
+        command_id: str | None,
+        sent_at: datetime | None,
+        trail: Trail,
+    ) -> Receipt:
+        name, key, partition = self._place(aggregate, aggregate_id)
+        type_, value = command
+        headers = self._headers(type_, expected_version, command_id, sent_at, trail)
+        reply = self._handle(aggregate, Outgoing(self._names.commands(name), partition, key, value, headers))
+        answer = answer_of(reply, aggregate, key.decode(), MemoryLog.topic_id(self._names.events(name)))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _headers(
+        self, type_: str, expected_version: int | None, command_id: str | None, sent_at: datetime | None, trail: Trail
+    ) -> list[tuple[str, bytes]]:
+        self._command_count += 1
+        return command_headers(
+            CommandHeaders(
+                command_id=command_id if command_id is not None else f"command-{self._command_count}",
+                type=type_,
+                source=f"/{self._names.prefix}/client",
+                sent_at_ms=ms_from_time(sent_at if sent_at is not None else self.clock.now()),
+                expected_version=expected_version,
+                reply_partition=0,
+                client_id=_CLIENT_ID,
+                trail=trail,
+            )
         )
-        outgoing = Outgoing(self._names.commands(name), partition, key, codec.encode(command), command_headers(headers))
-        record = self._log.append(outgoing, ms_from_time(self.clock.now()))
-        handling = self._handling(aggregate, partition)
+
+    def _handle(self, aggregate: type[Aggregate[Any]], command: Outgoing) -> Reply:
+        """Does what an owner does with a command, transaction and all; then every consumer sees the events."""
+        name = aggregate.__definition__.name
+        record = self._log.append(command, ms_from_time(self.clock.now()))
+        handling = self._handling(aggregate, command.partition)
         handled = handling.handle([record])
         appended = [self._log.append(written, record.timestamp_ms) for written in handled.records]
         handling.commit(handled, [written.offset for written in appended])
         events_topic = self._names.events(name)
         self._deliver([self._decoders[name].decode(written) for written in appended if written.topic == events_topic])
-        answer = answer_of(
-            Reply.decode_all(handling.replies(handled)[0][2])[0],
-            aggregate,
-            str(aggregate_id),
-            MemoryLog.topic_id(events_topic),
-        )
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        ((_, _, reply),) = handling.replies(handled)
+        return Reply.decode_all(reply)[0]
 
     def rows(self, consumer: ConsumerDefinition) -> Sequence[Any]:
         """The rows of a read model, in the order of their keys."""
@@ -157,8 +247,15 @@ class TestApp:
                 schemas=self._schemas,
                 window_ms=None if forever else _DAY_MS,
                 max_event_bytes=_MAX_EVENT_BYTES,
+                state_codec=self._state_codec(aggregate),
             )
         return handling
+
+    def _state_codec(self, aggregate: type[A]) -> StateCodec[A] | None:
+        try:
+            return self._codecs.state(aggregate)
+        except DefinitionError:  # such an aggregate cannot be loaded, but handles its commands
+            return None
 
     def _deliver(self, events: list[Recorded]) -> None:
         self._recorded += events

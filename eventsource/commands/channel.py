@@ -1,0 +1,114 @@
+"""The way to the partition owners and back: requests out through the commands topics, answers in through the replies topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeVar
+from uuid import UUID
+
+from eventsource.clock import Clock, Ids
+from eventsource.commands.pending import Pending
+from eventsource.commands.reply import Reply
+from eventsource.commands.requests import Requests
+from eventsource.commands.routes import Route
+from eventsource.commands.sender import CommandSender
+from eventsource.errors import EncodeError
+from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, body_hash, command_headers
+from eventsource.log.record import Outgoing
+from eventsource.log.recorded import ms_from_time
+from eventsource.names import Names
+from eventsource.settings import Settings
+
+R = TypeVar("R")
+WhenFull = Literal["wait", "raise"]
+
+
+class Submission(NamedTuple):
+    """A request to an aggregate, and for how long its answer is waited for."""
+
+    route: Route
+    key: bytes
+    type: str
+    value: bytes
+    timeout_seconds: float
+    when_full: WhenFull
+    expected_version: int | None = None
+    trail: Trail = EMPTY_TRAIL
+
+
+class Channel:
+    """Safe to share between threads."""
+
+    def __init__(self, settings: Settings, names: Names, *, clock: Clock, ids: Ids) -> None:
+        kafka = settings.kafka
+        self._clock = clock
+        self._ids = ids
+        self._source = f"/{names.prefix}/client"
+        self._flush_seconds = kafka.request_timeout_seconds
+        self._requests = Requests(
+            kafka.client_config(),
+            names.replies,
+            client_id=UUID(ids.new()).bytes,
+            max_in_flight=settings.client.max_in_flight,
+            clock=clock,
+            request_timeout_seconds=kafka.request_timeout_seconds,
+        )
+        self._sender = CommandSender(kafka.client_config(), max_messages=settings.client.max_in_flight, clock=clock)
+        self._requests.start(self._sender.serve)
+
+    def new_id(self) -> str:
+        """A fresh command id."""
+        return self._ids.new()
+
+    def submit(self, submission: Submission, pending: Pending[R], answer: Callable[[Reply], object]) -> Pending[R]:
+        """Sends a request; `answer` resolves `pending` with the reply. Returns the one that is on its way already under its id, if so.
+
+        Raises `Backlogged`, `CommandIdReused`, `ClientClosed`, `EncodeError`, `MessageTooLarge`, `LogError`: nothing was sent.
+        """
+        route, key, type_, value, timeout_seconds, when_full, expected_version, trail = submission
+        headers = command_headers(
+            CommandHeaders(
+                command_id=pending.command_id,
+                type=type_,
+                source=self._source,
+                sent_at_ms=ms_from_time(pending.sent_at),
+                expected_version=expected_version,
+                reply_partition=self._requests.partition,
+                client_id=self._requests.client_id,
+                trail=trail,
+            )
+        )
+        wait = when_full == "wait"
+        # The value itself is the producer's: kept here too, it would take memory until the answer is there.
+        content = route.commands, body_hash(key, type_, value), expected_version
+        taken = self._requests.in_flight.enter(pending, content, answer, timeout_seconds, wait=wait)
+        if taken.pending is not pending:  # it is on its way already, and its answer serves both
+            return taken.pending
+        try:
+            self._sender.send(
+                Outgoing(route.commands, route.partition(key), key, value, headers),
+                # It may have reached the log all the same: only its own id can tell.
+                lambda: self._requests.fail(pending, pending.unanswered(timeout_seconds)),
+                taken.deadline,
+                wait=wait,
+            )
+        except Exception as error:
+            # Whoever shares the answer must hear of it too.
+            self._requests.fail(pending, error)
+            raise
+        return pending
+
+    def sent_at(self, given: datetime | None) -> datetime:
+        """When a command was sent first. Raises `EncodeError` for a time without a zone."""
+        if given is None:
+            return self._clock.now()
+        if given.tzinfo is None:
+            raise EncodeError(f"sent_at={given} has no time zone: pass on the one of the error, or an aware time")
+        return given
+
+    def close(self) -> None:
+        """Sends what is queued, gives up on what is unanswered (`OutcomeUnknown`), and closes the connections."""
+        self._sender.flush(self._flush_seconds)
+        self._requests.close()
+        self._sender.close()

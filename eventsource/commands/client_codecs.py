@@ -1,0 +1,83 @@
+"""What a client writes and reads values with, made at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from eventsource.commands.builtin import pack_events
+from eventsource.domain import Aggregate, Command, Event
+from eventsource.errors import DefinitionError, InvalidArgument
+from eventsource.log.events import EventDecoder
+from eventsource.log.headers import type_header
+from eventsource.schemas import MessageCodec, SchemaStore, StateCodec
+
+A = TypeVar("A", bound=Aggregate[Any])
+
+_EventCodecs = Mapping[type[Event], tuple[str, MessageCodec[Any]]]
+
+
+class ClientCodecs:
+    """Safe to share between threads: what two of them make at the same time is equal, and one of both is kept."""
+
+    def __init__(self, schemas: SchemaStore) -> None:
+        self._schemas = schemas
+        self._commands: dict[type[Command], MessageCodec[Any]] = {}
+        self._events: dict[type[Aggregate[Any]], _EventCodecs] = {}
+        self._decoders: dict[type[Aggregate[Any]], EventDecoder] = {}
+        self._states: dict[type[Aggregate[Any]], StateCodec[Any]] = {}
+
+    def command(self, command: Command) -> bytes:
+        """A command's value. Raises `EncodeError`, and what registering its schema raises."""
+        kind = type(command)
+        codec = self._commands.get(kind)
+        if codec is None:
+            codec = self._commands[kind] = MessageCodec(kind, command.message_name, self._schemas)
+        return codec.encode(command)
+
+    def append(self, aggregate: type[Aggregate[Any]], events: Iterable[Event]) -> bytes:
+        """The value of an append, the schemas of all its events registered.
+
+        Raises `DefinitionError` for what is no event of the aggregate, and `EncodeError` for none or too many.
+        """
+        if isinstance(events, Event):
+            raise InvalidArgument("append takes several events: put a single one in a list")
+        codecs = self._event_codecs(aggregate)
+        packed = []
+        for event in events:
+            found = codecs.get(type(event))
+            if found is None:
+                definition = aggregate.__definition__
+                raise DefinitionError(
+                    f"{type(event).__name__} is no event of {definition.name!r}: append those that it applies: "
+                    f"{', '.join(sorted(kind.__name__ for kind in codecs))}"
+                )
+            ce_type, codec = found
+            packed.append((ce_type, codec.encode(event)))
+        return pack_events(packed)
+
+    def _event_codecs(self, aggregate: type[Aggregate[Any]]) -> _EventCodecs:
+        codecs = self._events.get(aggregate)
+        if codecs is None:
+            codecs = self._events[aggregate] = {
+                event: (
+                    type_header(event.message_name, event.message_revision)[1].decode(),
+                    MessageCodec(event, event.message_name, self._schemas),
+                )
+                for event in aggregate.__definition__.events.values()
+            }
+        return codecs
+
+    def decoder(self, aggregate: type[Aggregate[Any]]) -> EventDecoder:
+        """What reads an aggregate's events."""
+        decoder = self._decoders.get(aggregate)
+        if decoder is None:
+            decoder = self._decoders[aggregate] = EventDecoder(aggregate, self._schemas)
+        return decoder
+
+    def state(self, aggregate: type[A]) -> StateCodec[A]:
+        """What reads an aggregate's state. Raises `NoExactForm` where the class has a field that cannot be written exactly."""
+        codec = self._states.get(aggregate)
+        if codec is None:
+            codec = self._states[aggregate] = StateCodec(aggregate, self._schemas)
+        return cast(StateCodec[A], codec)

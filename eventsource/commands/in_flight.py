@@ -1,0 +1,147 @@
+"""The requests of a client that have no answer yet: their places, their deadlines, and the ids that are taken."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from eventsource.clock import Clock
+from eventsource.commands.pending import Pending
+from eventsource.commands.reply import Reply
+from eventsource.errors import Backlogged, ClientClosed, CommandIdReused
+
+_LOOK_AGAIN_SECONDS: Final = 0.05
+_SPARE_DEADLINES: Final = 64
+
+
+class Waiting(NamedTuple):
+    """A request without an answer. `content` tells it from another one under the same id; `answer` resolves it with a reply."""
+
+    pending: Pending[Any]
+    content: tuple[object, ...]
+    answer: Callable[[Reply], object]
+    deadline: float
+    timeout_seconds: float
+
+
+class InFlight:
+    """At most `limit` requests. Safe to share between threads.
+
+    Its memory grows with the requests that wait, never with those that were answered.
+    """
+
+    def __init__(self, limit: int, clock: Clock) -> None:
+        self._limit = limit
+        # Once full, it lets nobody in before an eighth of the places is free: woken for every single answer, the sender and
+        # the reader of answers would change places for each command.
+        self._reopens_at = limit - max(1, limit // 8)
+        self._clock = clock
+        self._room = threading.Condition()
+        self._waiting: dict[str, Waiting] = {}
+        self._deadlines: list[tuple[float, str]] = []
+        self._ended: str | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def deadlines(self) -> int:
+        """How many deadlines are kept: never many more than twice the requests that wait."""
+        return len(self._deadlines)
+
+    def enter(
+        self,
+        pending: Pending[Any],
+        content: tuple[object, ...],
+        answer: Callable[[Reply], object],
+        timeout_seconds: float,
+        *,
+        wait: bool,
+    ) -> Waiting:
+        """Takes a place for a request; or returns the one that is in flight with the same id and content.
+
+        Raises `Backlogged` when there is no place, or none within the time-out; `CommandIdReused` when the id is in flight with
+        another content; `ClientClosed` after `end`.
+        """
+        deadline = self._clock.monotonic() + timeout_seconds
+        with self._room:
+            if len(self._waiting) >= self._limit and wait:
+                self._wait_for_room(deadline)
+            if self._ended is not None:
+                raise ClientClosed(self._ended)
+            if len(self._waiting) >= self._limit:
+                raise Backlogged(len(self._waiting))
+            twin = self._waiting.get(pending.command_id)
+            if twin is not None:
+                if twin.content != content:
+                    raise CommandIdReused(pending.command_id)
+                return twin
+            waiting = Waiting(pending, content, answer, deadline, timeout_seconds)
+            self._waiting[pending.command_id] = waiting
+            heapq.heappush(self._deadlines, (deadline, pending.command_id))
+            if len(self._deadlines) > 2 * len(self._waiting) + _SPARE_DEADLINES:
+                self._forget_answered()
+        return waiting
+
+    def _wait_for_room(self, deadline: float) -> None:
+        while self._ended is None and len(self._waiting) >= self._limit:
+            left_seconds = deadline - self._clock.monotonic()
+            if left_seconds <= 0:
+                return
+            # Where most requests stay unanswered, an eighth may never be free: any place will do after a while.
+            self._room.wait_for(
+                lambda: self._ended is not None or len(self._waiting) <= self._reopens_at,
+                min(left_seconds, _LOOK_AGAIN_SECONDS),
+            )
+
+    def _forget_answered(self) -> None:
+        self._deadlines = [(waiting.deadline, id_) for id_, waiting in self._waiting.items()]
+        heapq.heapify(self._deadlines)
+
+    def leave(self, pending: Pending[Any]) -> bool:
+        """Gives a request's place back; False if it was given back before."""
+        with self._room:
+            waiting = self._waiting.get(pending.command_id)
+            if waiting is None or waiting.pending is not pending:
+                return False
+            del self._waiting[pending.command_id]
+            self._tell_of_room()
+        return True
+
+    def take(self, replies: Iterable[Reply]) -> list[tuple[Waiting, Reply]]:
+        """Gives the places of answered requests back. A reply that nobody waits for came after its time-out, or twice."""
+        with self._room:
+            answered = [
+                (waiting, reply)
+                for reply in replies
+                if (waiting := self._waiting.pop(reply.command_id, None)) is not None
+            ]
+            self._tell_of_room()
+        return answered
+
+    def take_expired(self, now: float) -> list[Waiting]:
+        """Gives the places back of the requests whose deadline is over."""
+        expired = []
+        with self._room:
+            while self._deadlines and self._deadlines[0][0] <= now:
+                _, command_id = heapq.heappop(self._deadlines)
+                waiting = self._waiting.get(command_id)
+                # An answered command may have been sent again under its id: what is due is its first deadline, not the new one.
+                if waiting is not None and waiting.deadline <= now:
+                    del self._waiting[command_id]
+                    expired.append(waiting)
+            if expired:
+                self._tell_of_room()
+        return expired
+
+    def end(self, reason: str) -> None:
+        """Lets nobody in any more: who waits for a place is told the reason."""
+        with self._room:
+            self._ended = reason
+            self._room.notify_all()
+
+    def _tell_of_room(self) -> None:
+        if len(self._waiting) <= self._reopens_at:
+            self._room.notify_all()

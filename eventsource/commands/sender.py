@@ -1,0 +1,93 @@
+"""The producer of a client: commands on their way into the log, in a queue that is bounded in number and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from eventsource.clock import Clock
+from eventsource.errors import Backlogged, ClientClosed, EventSourceError, LogError, MessageTooLarge
+from eventsource.log.client_config import producer_config
+from eventsource.log.record import Outgoing
+
+_QUEUED_KILOBYTES: Final = 65_536
+_POLL_SECONDS: Final = 0.01
+
+
+class CommandSender:
+    """Safe to share between threads. Commands of one thread are sent in the order of its calls.
+
+    The queue holds as many commands as the client may have in flight, and 64 MiB, unless the client's settings name
+    `queue.buffering.max.messages` or `queue.buffering.max.kbytes`. It may be full of commands whose requests have expired,
+    while no broker takes them.
+    """
+
+    def __init__(self, client_config: Mapping[str, Any], *, max_messages: int, clock: Clock) -> None:
+        self._clock = clock
+        self._closed = False
+        self._producer = Producer(
+            {
+                "queue.buffering.max.messages": max_messages,
+                "queue.buffering.max.kbytes": _QUEUED_KILOBYTES,
+                **producer_config(client_config),
+                "delivery.report.only.error": True,
+            }
+        )
+
+    def send(self, command: Outgoing, undelivered: Callable[[], None], deadline: float, *, wait: bool) -> None:
+        """Queues a command. `undelivered` is called if it may not have reached the log.
+
+        While the queue is full it waits until `deadline`, on the clock's monotonic time, or with `wait=False` not at all. Raises
+        `Backlogged`, `MessageTooLarge`, `ClientClosed` or `LogError`, and the command was not sent.
+        """
+
+        def reported(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                undelivered()
+
+        while not self._produce(command, reported):
+            if not wait or self._clock.monotonic() >= deadline:
+                raise Backlogged(len(self._producer))
+            if self._closed:
+                raise _closed()
+            self._producer.poll(_POLL_SECONDS)
+
+    def _produce(self, command: Outgoing, reported: Callable[[KafkaError | None, Message], None]) -> bool:
+        """Whether there was room in the queue."""
+        topic, partition, key, value, headers = command
+        try:
+            self._producer.produce(topic, value, key, partition, on_delivery=reported, headers=headers)  # type: ignore[arg-type]
+        except BufferError:
+            return False
+        except Exception as error:
+            raise self._not_sent(command, error) from error
+        return True
+
+    def _not_sent(self, command: Outgoing, error: Exception) -> EventSourceError:
+        if isinstance(error, KafkaException) and error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return MessageTooLarge(
+                f"the command takes {command.size_bytes} bytes, more than the broker accepts: store what is large elsewhere and keep a "
+                "reference in the command"
+            )
+        if self._closed:
+            return _closed()
+        return LogError(f"the command was not sent: {error}: send it again")
+
+    def serve(self) -> None:
+        """Takes delivery reports in. To be called often: a queue of which nobody takes reports stays full."""
+        self._producer.poll(0)
+
+    def flush(self, timeout_seconds: float) -> None:
+        """Sends what is queued, for at most so long, and takes no more."""
+        self._closed = True
+        self._producer.flush(timeout_seconds)
+
+    def close(self) -> None:
+        """Lets go of the connections, and of what is still queued."""
+        self._producer.close()
+
+
+def _closed() -> ClientClosed:
+    return ClientClosed("this client is closed: connect again with app.connect()")
