@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -169,6 +169,7 @@ states = st.builds(
 )
 
 
+@settings(max_examples=20)
 @given(states)
 def test_every_state_comes_back_exactly(state: Everything) -> None:
     found = CODEC.decode(CODEC.encode(state))
