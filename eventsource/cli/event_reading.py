@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from eventsource.app import App
+from eventsource.clock import SystemClock
+from eventsource.commands.history import AggregateHistory
+from eventsource.commands.history_reader import read_history
+from eventsource.commands.loaded import Loaded
 from eventsource.errors import (
     BrokerUnavailable,
     EventSourceError,
@@ -79,6 +84,40 @@ def history(
     if not events:
         raise NotFound(aggregate, aggregate_id)
     return events, problem
+
+
+def state_at(
+    app: App,
+    settings: Settings,
+    aggregate: str,
+    aggregate_id: str,
+    *,
+    at_version: int | None,
+    at_time: datetime | None,
+    timeout_seconds: float,
+) -> tuple[Loaded[Any], datetime]:
+    """An aggregate as it is, or was at a version or time, and the time of its newest event; made from the log.
+
+    Raises what `Client.load` raises with `at_version` or `at_time`.
+    """
+    topic = app.names(settings.namespace).events(aggregate)
+    admin = _admin(settings)
+    partitions = _partitions(admin, [topic])
+    key = aggregate_key(aggregate_id)
+    with _schemas(app, settings) as schemas:
+        decoder = EventDecoder(app.aggregates[aggregate], schemas)
+        history = AggregateHistory(
+            app.aggregates[aggregate], aggregate_id, decoder, at_version=at_version, at_time=at_time
+        )
+        read_history(
+            history,
+            key,
+            (topic, partition_for(key, len(partitions))),
+            settings.kafka.client_config(),
+            timeout_seconds=timeout_seconds,
+            clock=SystemClock(),
+        )
+    return history.loaded(admin.topic_ids([topic])[topic]), history.time
 
 
 def _up_to(

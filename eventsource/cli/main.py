@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from eventsource.cli import config, dev, doctor, events, init, run, topics
+from eventsource.cli import config, dev, doctor, events, init, run, state, topics
 from eventsource.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, OK, UNEXPECTED, USAGE, exit_code_of
 from eventsource.cli.logs import LEVELS, configure_logging
 from eventsource.cli.output import Invocation, note
@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "topics": topics,
     "doctor": doctor,
     "events": events,
+    "state": state,
     "config": config,
 }
 

@@ -39,8 +39,6 @@ class AggregateHistory(Generic[A]):
             raise InvalidArgument(f"at_version={at_version}: give the number of an event, from 1 upwards")
         if at_time is not None and at_time.utcoffset() is None:
             raise InvalidArgument(f"at_time={at_time} has no time zone: give an aware time")
-        self.time: datetime | None = None
-        """The time of the newest event that was folded."""
         self._definition = aggregate.__definition__
         self._id = aggregate_id
         self._decoder = decoder
@@ -51,7 +49,13 @@ class AggregateHistory(Generic[A]):
         self._newest: EventHeaders | None = None
         self._state: A | None = None
         self._folded = 0
-        self._token: tuple[int, int] = (0, -1)
+        self._folded_ms = 0
+        self._place = 0, -1
+
+    @property
+    def time(self) -> datetime:
+        """The time of the newest event that was folded."""
+        return time_from_ms(self._folded_ms)
 
     @property
     def unfinished(self) -> bool:
@@ -68,7 +72,7 @@ class AggregateHistory(Generic[A]):
         except HeaderError as error:
             raise HeaderError(f"{record.topic}[{record.partition}]@{record.offset}: {error}") from error
         self._check.check_version(self._definition.name, self._id, headers.version, record.partition, record.offset)
-        self._check_whole(headers, record)
+        self._check_whole(headers)
         self._newest = headers
         if self._is_wanted(headers):
             self._fold(record, headers)
@@ -94,23 +98,23 @@ class AggregateHistory(Generic[A]):
                 "handler",
             ) from error
         self._folded = headers.version
-        self._token = record.partition, record.offset
-        self.time = time_from_ms(headers.time_ms)
+        self._folded_ms = headers.time_ms
+        self._place = record.partition, record.offset
 
-    def _check_whole(self, headers: EventHeaders, record: Record) -> None:
+    def _check_whole(self, headers: EventHeaders) -> None:
         before = self._newest
         if before is not None and before.index < before.count:
             torn, whole = before, (headers.command_id, headers.index) == (before.command_id, before.index + 1)
         else:
             torn, whole = headers, headers.index == 1
         if not whole:
-            raise self._incomplete(torn, record.offset)
+            raise self._incomplete(torn)
 
-    def _incomplete(self, headers: EventHeaders, offset: int) -> ForkDetected:
+    def _incomplete(self, headers: EventHeaders) -> ForkDetected:
         name = self._definition.name
         return ForkDetected(
-            f"{name} {self._id!r}: command {headers.command_id} is incomplete, as is seen at offset {offset}: {headers.count} events "
-            f"belong to it; stop writing to it and inspect it with `eventsource events show {name} {self._id}`"
+            f"{name} {self._id!r}: of the {headers.count} events of command {headers.command_id} only some are there, such as version "
+            f"{headers.version}; stop writing to it and inspect it with `eventsource events show {name} {self._id}`"
         )
 
     def loaded(self, events_topic_id: bytes) -> Loaded[A]:
@@ -121,10 +125,10 @@ class AggregateHistory(Generic[A]):
         if self._newest is None:
             raise NotFound(self._definition.name, self._id)
         if self.unfinished:
-            raise self._incomplete(self._newest, self._token[1])
+            raise self._incomplete(self._newest)
         if self._at_version is not None and self._newest.version < self._at_version:
             raise VersionNotReached(self._id, self._at_version, self._newest.version)
         if self._state is None:
             raise NotFound(self._definition.name, self._id, self._at_time)
-        partition, offset = self._token
+        partition, offset = self._place
         return Loaded(self._state, self._folded, Token(events_topic_id, partition, offset, self._id, self._folded))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from eventsource.clock import Clock
@@ -12,32 +15,39 @@ from eventsource.errors import Backlogged, ClientClosed, EventSourceError, LogEr
 from eventsource.log.client_config import producer_config
 from eventsource.log.record import Outgoing
 
+_log = structlog.get_logger("eventsource.client")
 _QUEUED_KILOBYTES: Final = 65_536
-_POLL_SECONDS: Final = 0.01
+_LOOK_AGAIN_SECONDS: Final = 0.05
 
 
 class CommandSender:
     """Safe to share between threads. Commands of one thread are sent in the order of its calls.
 
     The queue holds as many commands as the client may have in flight, and 64 MiB, unless the client's settings name
-    `queue.buffering.max.messages` or `queue.buffering.max.kbytes`. It may be full of commands whose requests have expired,
-    while no broker takes them.
+    `queue.buffering.max.messages` or `queue.buffering.max.kbytes`. While no broker takes them, it may be full of commands whose
+    requests have expired.
     """
 
-    def __init__(self, client_config: Mapping[str, Any], *, max_messages: int, clock: Clock) -> None:
+    def __init__(self, producer: Producer, clock: Clock) -> None:
+        self._producer = producer
         self._clock = clock
         self._closed = False
-        self._producer = Producer(
-            {
-                "queue.buffering.max.messages": max_messages,
-                "queue.buffering.max.kbytes": _QUEUED_KILOBYTES,
-                **producer_config(client_config),
-                "delivery.report.only.error": True,
-            }
-        )
+        self._served = threading.Condition()
+        self._lost: Counter[str] = Counter()
+
+    @classmethod
+    def connect(cls, client_config: Mapping[str, Any], *, max_messages: int, clock: Clock) -> CommandSender:
+        """A sender with a producer of its own."""
+        config = {
+            "queue.buffering.max.messages": max_messages,
+            "queue.buffering.max.kbytes": _QUEUED_KILOBYTES,
+            **producer_config(client_config),
+            "delivery.report.only.error": True,
+        }
+        return cls(Producer(config), clock)
 
     def send(self, command: Outgoing, undelivered: Callable[[], None], deadline: float, *, wait: bool) -> None:
-        """Queues a command. `undelivered` is called if it may not have reached the log.
+        """Queues a command. `undelivered` is called, in the thread that serves, if it may not have reached the log.
 
         While the queue is full it waits until `deadline`, on the clock's monotonic time, or with `wait=False` not at all. Raises
         `Backlogged`, `MessageTooLarge`, `ClientClosed` or `LogError`, and the command was not sent.
@@ -45,14 +55,18 @@ class CommandSender:
 
         def reported(error: KafkaError | None, _message: Message) -> None:
             if error is not None:
+                self._lost[error.name()] += 1
                 undelivered()
 
         while not self._produce(command, reported):
-            if not wait or self._clock.monotonic() >= deadline:
+            left_seconds = deadline - self._clock.monotonic()
+            if not wait or left_seconds <= 0:
                 raise Backlogged(len(self._producer))
             if self._closed:
                 raise _closed()
-            self._producer.poll(_POLL_SECONDS)
+            # Not by polling here: delivery reports call the caller's callbacks, which he expects in the client's thread alone.
+            with self._served:
+                self._served.wait(min(left_seconds, _LOOK_AGAIN_SECONDS))
 
     def _produce(self, command: Outgoing, reported: Callable[[KafkaError | None, Message], None]) -> bool:
         """Whether there was room in the queue."""
@@ -76,8 +90,13 @@ class CommandSender:
         return LogError(f"the command was not sent: {error}: send it again")
 
     def serve(self) -> None:
-        """Takes delivery reports in. To be called often: a queue of which nobody takes reports stays full."""
+        """Takes delivery reports in. To be called often, by one thread: a queue of which nobody takes reports stays full."""
         self._producer.poll(0)
+        with self._served:
+            self._served.notify_all()
+        if self._lost:
+            lost, self._lost = self._lost, Counter()
+            _log.warning("commands_not_delivered", errors=dict(lost))
 
     def flush(self, timeout_seconds: float) -> None:
         """Sends what is queued, for at most so long, and takes no more."""
