@@ -103,7 +103,9 @@ class PartitionWriter:
                     "message.timeout.ms": timeout_ms * 4 // 5,
                     "statistics.interval.ms": STATISTICS_INTERVAL_MS,
                     "stats_cb": suspicion.statistics,
-                    "log_level": 5,
+                    # A connection that is reset while it waits for one answer is told at level 6, and at no other.
+                    "log_level": 6,
+                    "log.connection.close": True,
                 },
                 logger=suspicion.logger,
             )
