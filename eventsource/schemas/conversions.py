@@ -122,13 +122,15 @@ def time_from_iso(text: str) -> time:
 def zoned_datetime_to_text(value: datetime) -> str:
     """As `datetime_to_iso`, but with the zone's key in brackets in place of an offset where there is a `ZoneInfo`."""
     zone = value.tzinfo
-    if zone is None or type(zone) is timezone or zone.utcoffset(None) is not None:
+    if zone is None or type(zone) is timezone:
         return datetime_to_iso(value)
-    if type(zone) is not ZoneInfo or zone.key is None:
+    if type(zone) is ZoneInfo and zone.key is not None:
+        return f"{_isoformat(value.replace(tzinfo=None))}[{zone.key}]{_FOLD if value.fold else ''}"
+    if zone.utcoffset(None) is None:
         raise EncodeError(
             f"a datetime in a time zone of type {type(zone).__name__} cannot be written: use a fixed offset or ZoneInfo"
         )
-    return f"{_isoformat(value.replace(tzinfo=None))}[{zone.key}]{_FOLD if value.fold else ''}"
+    return datetime_to_iso(value)
 
 
 def zoned_datetime_from_text(text: str) -> datetime:

@@ -60,6 +60,7 @@ _CONVERTERS: Final[dict[Kind, Callable[[Any], Any]]] = {
     Kind.DECIMAL_TEXT: conversions.decimal_from_text,
     Kind.ZONED_DATETIME: conversions.zoned_datetime_from_text,
 }
+_RENAMED: Final = ", or name the field's old name in json_schema_extra={'aliases': [...]}"
 
 
 # --- what is found -----------------------------------------------------------------------------------------------
@@ -237,9 +238,9 @@ class _Resolver:
             source = next((name for name in (field.name, *field.aliases) if name in written), None)
             if source is None:
                 if field.info.is_required():
+                    renamed = "" if shape.is_dataclass else _RENAMED
                     raise _Unresolvable(
-                        f"{field.name}: the message was written before {shape.label} had this field: give it a default, "
-                        "or name the field's old name in json_schema_extra={'aliases': [...]}"
+                        f"{field.name}: it was written before {shape.label} had this field: give it a default{renamed}"
                     )
                 found.append(FieldPlan(field, None, None))
                 continue

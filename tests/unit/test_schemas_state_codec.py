@@ -281,7 +281,7 @@ def test_an_added_field_takes_its_default_and_a_removed_one_is_dropped() -> None
 
 
 def test_an_added_field_without_default_is_refused() -> None:
-    with pytest.raises(DecodeError, match=r"state\.account\.added: .*give it a default"):
+    with pytest.raises(DecodeError, match=r"state\.account\.added: .*give it a default$"):
         change(aggregate({"kept": int}), aggregate({"kept": int, "added": int}), kept=1)
 
 
@@ -293,6 +293,24 @@ def test_an_added_field_of_a_nested_dataclass_takes_its_default() -> None:
     after = inner({"x": int, "y": int}, y=5)
     found = change(aggregate({"inner": before}), aggregate({"inner": after}), inner=before(1))
     assert found.inner == after(1, 5)
+
+
+@pytest.mark.parametrize("zone", [ZURICH, ZoneInfo("UTC"), UTC, timezone(timedelta(hours=1))], ids=str)
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_time_keeps_its_zone(zone: tzinfo, fold: int) -> None:
+    at = datetime(2024, 10, 27, 2, 30, 0, 5, tzinfo=zone, fold=fold)
+    found = CODEC.decode(CODEC.encode(Everything(text="", at=at))).at
+    assert found is not None
+    assert found.tzinfo == zone
+    assert (found, found.utcoffset()) == (at, at.utcoffset())
+    assert (found + timedelta(days=200)).utcoffset() == (at + timedelta(days=200)).utcoffset()
+
+
+def test_a_zone_that_is_not_known_here_is_refused() -> None:
+    value = CODEC.encode(Everything(text="", at=datetime(2024, 1, 1, tzinfo=ZURICH)))
+    for name in (b"Europe/Zuricx", b"Europe/../ich", b"/etc/hostname"):
+        with pytest.raises(DecodeError, match=r"state\.every_thing\.at: "):
+            CODEC.decode(value.replace(b"Europe/Zurich", name))
 
 
 @pytest.mark.parametrize(
