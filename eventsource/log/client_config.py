@@ -36,6 +36,9 @@ def consumer_config(client_config: Mapping[str, Any], group: str) -> dict[str, A
         # An empty fetch must not hold a lone command back, nor a fresh leader a take-over.
         "fetch.error.backoff.ms": 20,
         "topic.metadata.refresh.interval.ms": 30_000,
+        # Read ahead, but not far: a worker has a consumer for each partition, and librdkafka's own 64 MB for each is its undoing.
+        "queued.min.messages": 10_000,
+        "queued.max.messages.kbytes": 8_192,
         **base_config(client_config),
         **_DEMANDED,
         "group.id": group,

@@ -38,6 +38,13 @@ _FENCED: Final = frozenset(
     }
 )
 _TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    # The broker answers CONCURRENT_TRANSACTIONS while it finishes the transaction before.
+    "retry.backoff.ms": 1,
+    # A large transaction travels in large requests; `flush` ignores the linger, so a small one waits for nothing.
+    "linger.ms": 5,
+    "compression.type": "lz4",
+}
 _METADATA_MAGIC: Final = b"CGMDv2:"
 _COORDINATORS: Final = "__transaction_state"
 _METADATA_SECONDS: Final = 2.0
@@ -94,9 +101,7 @@ class PartitionWriter:
         self._producers = [
             Producer(
                 {
-                    # The broker answers CONCURRENT_TRANSACTIONS while it finishes the transaction before.
-                    "retry.backoff.ms": 1,
-                    **producer_config(client_config),
+                    **producer_config({**_DEFAULTS, **client_config}),
                     "transactional.id": transactional_id,
                     "transaction.timeout.ms": timeout_ms,
                     # A record must have failed before its transaction does, or the broker aborts what we still send.
