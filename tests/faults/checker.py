@@ -20,7 +20,7 @@ from typing import Any
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import Status
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected
-from eventsource.errors import AlreadyExists, NotFound
+from eventsource.errors import AlreadyExists, DefinitionError, NotFound
 from eventsource.log.partitioner import partition_for
 from tests.faults.history import OK, UNKNOWN, Invocation, Result
 
@@ -243,7 +243,12 @@ class Checker:
                 yield f"command {command.command_id} at {command.place} left traces that come from elsewhere: {traces}"
 
     def _money(self) -> Iterator[str]:
-        folded = self._folded(self._evidence.events)
+        folded: dict[str, Any] = {}
+        for event in self._evidence.events:
+            try:
+                folded[event.aggregate_id] = self._definition.evolve(folded.get(event.aggregate_id), event.event)
+            except DefinitionError as error:  # what should have been there before it is not
+                yield f"{event.aggregate_id} cannot be folded at {event.place}: {error}"
         for aggregate_id, state in folded.items():
             if state.balance < 0:
                 yield f"{aggregate_id} has the balance {state.balance}"
@@ -263,12 +268,6 @@ class Checker:
             sign = {"deposit": 1, "withdraw": -1}.get(invocation.kind, 0)
             totals[invocation.aggregate_id] += sign * invocation.amount
         return totals
-
-    def _folded(self, events: Iterable[LoggedEvent]) -> dict[str, Any]:
-        states: dict[str, Any] = {}
-        for event in events:
-            states[event.aggregate_id] = self._definition.evolve(states.get(event.aggregate_id), event.event)
-        return states
 
     def _decisions(self) -> Iterator[str]:
         """Decides every command anew, one after the other, each once, and compares."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from eventsource.log.transactions import PartitionWriter
 
@@ -13,7 +13,29 @@ def _suspicion() -> None:
     PartitionWriter.suspect = lambda self: None  # type: ignore[method-assign]
 
 
-_REMOVALS: Final[dict[str, Callable[[], None]]] = {"suspicion": _suspicion}
+def _renewal() -> None:
+    """An owner keeps its producers, whatever happened to their transactions."""
+    kept: dict[str, Any] = {}
+    make, fence = PartitionWriter.__init__, PartitionWriter.fence
+
+    def make_or_take(self: PartitionWriter, config: Any, transactional_ids: Any, **arguments: Any) -> None:
+        make(self, config, transactional_ids, **arguments)
+        self._key = transactional_ids[0]  # type: ignore[attr-defined]
+        if self._key in kept:  # type: ignore[attr-defined]
+            self._producers, self._suspicions = kept[self._key]  # type: ignore[attr-defined]
+
+    def fence_once(self: PartitionWriter) -> None:
+        if self._key not in kept:  # type: ignore[attr-defined]
+            fence(self)
+            kept[self._key] = self._producers, self._suspicions  # type: ignore[attr-defined]
+
+    PartitionWriter.__init__ = make_or_take  # type: ignore[method-assign, assignment]
+    PartitionWriter.fence = fence_once  # type: ignore[method-assign]
+    PartitionWriter.close = lambda self: None  # type: ignore[method-assign]
+    _suspicion()
+
+
+_REMOVALS: Final[dict[str, Callable[[], None]]] = {"suspicion": _suspicion, "renewal": _renewal}
 
 
 def remove(guard: str) -> None:

@@ -17,22 +17,22 @@ class Act(StrEnum):
     KILL = "kill"  # SIGKILL to itself
     STOP = "stop"  # SIGSTOP to itself: whoever started it lets it go on
     TERM = "term"  # SIGTERM to itself
-    WAIT = "wait"  # the owner's thread waits for a file
+    RAISE = "raise"  # an error comes out of the step: in a transaction, the owner aborts
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """At which step, at which of its occurrences, and what.
 
-    Occurrences count from 1, those of one partition or of all, since the fault before this one happened. `go` is the file to
-    wait for.
+    Occurrences count from 1, those of one partition or of all, since the fault before this one happened; with `when`, since
+    there has been a file of this path.
     """
 
     step: Step
     act: Act
     occurrence: int = 1
     partition: int | None = None
-    go: str = ""
+    when: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ from tests.faults.ledger import ledger
 from tests.faults.missing_guards import remove
 from tests.faults.plan import READY, Act, Fault, Happened, Plan
 
-_LOOK_SECONDS: Final = 0.01
 _PR_SET_PDEATHSIG: Final = 1
 _SIGNALS: Final = {Act.KILL: signal.SIGKILL, Act.STOP: signal.SIGSTOP, Act.TERM: signal.SIGTERM}
 
@@ -48,9 +47,8 @@ class Saboteur:
             self._note(step, partition, self._counts[step, partition], fault.act if fault is not None else "")
             if fault is not None and fault.act in _SIGNALS:
                 os.kill(os.getpid(), _SIGNALS[fault.act])
-        if fault is not None and fault.act is Act.WAIT:
-            while not Path(fault.go).exists():
-                time.sleep(_LOOK_SECONDS)
+        if fault is not None and fault.act is Act.RAISE:
+            raise ValueError(f"the plan's fault at {step}")
 
     def ready(self) -> None:
         """Notes that all partitions are being handled."""
@@ -61,6 +59,8 @@ class Saboteur:
             return None
         fault = self._faults[0]
         if fault.step is not step or fault.partition not in (None, partition):
+            return None
+        if fault.when and not Path(fault.when).exists():
             return None
         self._passed += 1
         if self._passed < fault.occurrence:
