@@ -28,7 +28,8 @@ class StateCodec(SingleObjectCodec[A]):
     What comes back equals what went in, in value and types: a value that would not is refused with `EncodeError`, an
     attribute that is no field included. Two fields that hold one and the same list come back holding two. A field that was
     added since takes its default; one that was removed is dropped. Bytes are refused with `DecodeError` when a default
-    has changed since: events read anew would make another state of them. Neither `__init__` nor `__post_init__` is run.
+    has changed since: events read anew would make another state of them (`check_defaults=False` where that does not matter,
+    since nothing is made of the state any more). Neither `__init__` nor `__post_init__` is run.
 
     Raises:
         NoExactForm: a field's type cannot be written exactly; the text names class, field and mend. Such an aggregate can
@@ -36,11 +37,21 @@ class StateCodec(SingleObjectCodec[A]):
         UnresolvedReference: an annotation names a class that is not defined.
     """
 
-    def __init__(self, aggregate_class: type[A], store: SchemaStore, *, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        aggregate_class: type[A],
+        store: SchemaStore,
+        *,
+        check_defaults: bool = True,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self.aggregate_class = aggregate_class
+        self._check_defaults = check_defaults
         super().__init__(state_schema(aggregate_class), store, limits)
 
     def check_written(self, schema: dict[str, Any]) -> None:
+        if not self._check_defaults:
+            return
         today = dict(_defaults(self.schema.text.schema()))
         for field, digest in _defaults(schema):
             if today.get(field, digest) != digest:

@@ -333,6 +333,13 @@ def test_a_state_made_with_another_default_is_refused(before: Any, after: Any) -
     assert change(aggregate(kinds, {"it": before}), aggregate(kinds, {"it": before})) is not None
 
 
+def test_another_default_does_not_matter_to_who_makes_nothing_of_the_state() -> None:
+    store = MemorySchemaStore()
+    before, after = aggregate({"it": int}, {"it": 1}), aggregate({"it": int}, {"it": 2})
+    value = StateCodec(before, store).encode(before())
+    assert StateCodec(after, store, check_defaults=False).decode(value) == after(it=1)
+
+
 def test_states_of_another_aggregate_are_refused() -> None:
     with pytest.raises(DecodeError, match=r"the bytes are those of state\.other"):
         change(aggregate({"it": int}, name="other"), aggregate({"it": int}), it=1)
