@@ -8,7 +8,7 @@ import pytest
 
 from eventsource.commands.pending import Pending
 from eventsource.commands.receipt import Receipt
-from eventsource.errors import NotFound, OutcomeUnknown
+from eventsource.errors import BrokerUnavailable, DecodeError, LoadUnanswered, NotFound, OutcomeUnknown
 from eventsource.log.token import Token
 
 RECEIPT = Receipt("c-1", "acc-1", 3, Token(bytes(16), 0, 5, "acc-1", 3))
@@ -87,3 +87,58 @@ def test_a_callback_that_raises_keeps_no_other_from_its_answer(pending: Pending)
     pending.add_done_callback(lambda done: called.append(done.command_id))
     assert pending.resolve(RECEIPT)
     assert called == ["c-1"]
+
+
+def test_an_answer_that_takes_long_to_read_is_read_once_and_not_by_who_brings_it(pending: Pending) -> None:
+    read_by: list[int] = []
+
+    def read() -> Receipt:
+        read_by.append(threading.get_ident())
+        return RECEIPT
+
+    bringer = threading.Thread(target=pending.resolve_with, args=(read,))
+    bringer.start()
+    bringer.join()
+    assert pending.done()
+    assert read_by == []
+    assert pending.result() is pending.result()
+    assert read_by == [threading.get_ident()]
+
+
+def test_a_coroutine_reads_such_an_answer_outside_of_its_loop(pending: Pending) -> None:
+    read_by: list[int] = []
+
+    def read() -> Receipt:
+        read_by.append(threading.get_ident())
+        return RECEIPT
+
+    async def wait() -> Receipt:
+        pending.resolve_with(read)
+        return await pending
+
+    assert asyncio.run(wait()) == RECEIPT
+    assert read_by != [threading.get_ident()]
+
+
+def test_an_answer_that_cannot_be_read_is_told_to_everyone_and_one_that_may_be_later_is_tried_again(
+    pending: Pending,
+) -> None:
+    errors: list[Exception] = [BrokerUnavailable("away"), DecodeError("damaged")]
+
+    def read() -> Receipt:
+        raise errors.pop(0)
+
+    pending.resolve_with(read)
+    with pytest.raises(BrokerUnavailable):
+        pending.result()
+    for _ in range(2):
+        with pytest.raises(DecodeError):
+            pending.result()
+
+
+def test_a_load_that_is_not_answered_says_that_it_can_be_repeated() -> None:
+    load: Pending = Pending("l-1", "acc-1", datetime(2026, 1, 1, tzinfo=UTC), unanswered=LoadUnanswered)
+    with pytest.raises(LoadUnanswered, match="load it again"):
+        load.result(0.001)
+    assert isinstance(load.unanswered(1.0), OutcomeUnknown)
+    assert load.unanswered(1.0).command_id == "l-1"
