@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides
+from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides, invariant
 
 Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=2)]
 
@@ -74,6 +74,10 @@ class Account(Aggregate[AccountCommand], name="account"):
     @applies
     def on_withdrawn(self, event: Withdrawn) -> None:
         self.balance -= event.amount
+
+    @invariant
+    def never_far_below_zero(self) -> bool:
+        return self.balance > -1_000_000
 
 
 class Written(Aggregate[Deposit | Withdraw], name="written"):

@@ -56,6 +56,7 @@ def handlers_keep_their_types(context: Context) -> None:
     account.withdraw(Withdraw(amount=Decimal(1)))  # wrong
     account.on_deposited(Withdrawn(amount=Decimal(1)))  # wrong
     account.open(Deposit(amount=Decimal(1)))  # wrong
+    assert_type(account.never_far_below_zero(), bool)
 
 
 def fields_are_parameters() -> None:
