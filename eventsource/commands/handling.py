@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 from asyncio import CancelledError
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
+from opentelemetry import trace
 
 from eventsource.app import App
 from eventsource.commands.builtin import APPEND, LOAD, unpack_events
 from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
 from eventsource.commands.facts import FactRecords
+from eventsource.commands.handled import Handled
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.request import PendingReply, Request, read_request
@@ -40,42 +41,13 @@ from eventsource.log.record import Outgoing, Record
 from eventsource.log.recorded import time_from_ms
 from eventsource.names import Names
 from eventsource.schemas import MessageCodec, SchemaStore, StateCodec
+from eventsource.telemetry import handling_span, trace_parent
 
 _log = structlog.get_logger("eventsource.commands")
 _HOUR_MS: Final = 3_600_000
 _MESSAGE_CHARACTERS: Final = 1_000
 # A client registers its schema before it sends: longer than it takes to read that, a command must not hold its partition.
 _UNKNOWN_SCHEMA_SECONDS: Final = 2.0
-
-
-@dataclass(slots=True)
-class Handled:
-    """What a batch of commands led to: the records of its transaction, the next commands offset, and the replies after it."""
-
-    next_offset: int = -1
-    records: list[Outgoing] = field(default_factory=list)
-    taken: int = 0
-    """How many records were taken out of `records` already."""
-    replies: list[PendingReply] = field(default_factory=list)
-    loads: list[Answer] = field(default_factory=list)
-    newest_event: tuple[int, str] | None = None
-    """The index among the records, and the `ce_id`, of the newest event; `newest_outcome` likewise."""
-    newest_outcome: tuple[int, str] | None = None
-    last_origin: int = -1
-    """The offset of the newest command that left an event or outcome."""
-    statuses: list[Status] = field(default_factory=list)
-    """What became of each command, repetitions and loads left out."""
-
-    @property
-    def written(self) -> int:
-        """How many records there are so far: the index of the next."""
-        return self.taken + len(self.records)
-
-    def take(self) -> list[Outgoing]:
-        """The records since the last time."""
-        records, self.records = self.records, []
-        self.taken += len(records)
-        return records
 
 
 class CommandHandling:
@@ -109,6 +81,7 @@ class CommandHandling:
         self._source = self._facts.source
         self._commands: dict[str, MessageCodec[Command]] = codecs_by_name(self.definition.commands, schemas)
         self._state_codec = state_codec
+        self._spans: list[trace.Span] = []
 
     @property
     def states(self) -> AggregateStates:
@@ -132,12 +105,18 @@ class CommandHandling:
         requests = [read_request(record, source) for record in batch]
         self.memory.prefetch(requests)
         for request in requests:
-            self._handle_one(request, handled)
+            if request.headers.traceparent is None:
+                self._handle_one(request, handled)
+            else:
+                self._handle_traced(request, request.headers.traceparent, handled)
         return handled
 
     def commit(self, handled: Handled, offsets: list[int]) -> None:
         """Keeps what the batch changed; `offsets` are those of its records in the log."""
         self._refused.clear()
+        for span in self._spans:
+            span.end()
+        self._spans.clear()
         for answer in handled.loads:
             if answer.index >= 0:
                 answer.offset, answer.index = offsets[answer.index], -1
@@ -146,6 +125,10 @@ class CommandHandling:
     def rollback(self) -> None:
         """Forgets what the batch changed."""
         self.memory.rollback()
+        for span in self._spans:
+            span.set_status(trace.Status(trace.StatusCode.ERROR, "the transaction was aborted"))
+            span.end()
+        self._spans.clear()
 
     def refuse(self, offset: int, reason: str) -> None:
         """Lets the command at this offset fail: what it leads to cannot be written, as was found by trying it alone."""
@@ -155,6 +138,18 @@ class CommandHandling:
         """The replies of a batch that is committed: partition of the replies topic, client id, bytes of the `Reply`."""
         partition = self.partition
         return [(pending.reply_partition, pending.client_id, pending.encode(partition)) for pending in handled.replies]
+
+    def _handle_traced(self, request: Request, traceparent: bytes, handled: Handled) -> None:
+        """In a span that ends with the commit; what the command leaves carries it on."""
+        headers = request.headers
+        trail = {"correlation_id": headers.trail.correlation_id, "causation_id": headers.trail.causation_id}
+        span = handling_span(self.definition.name, headers.type, headers.command_id, traceparent, trail)
+        self._spans.append(span)
+        onward = headers._replace(traceparent=trace_parent(span) or traceparent)
+        before = len(handled.statuses)
+        self._handle_one(request._replace(headers=onward), handled)
+        outcome = handled.statuses[-1].name.lower() if len(handled.statuses) > before else "answered"
+        span.set_attribute("eventsource.outcome", outcome)
 
     # --- one command ---------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Final
 
 import structlog
@@ -48,6 +48,7 @@ class PartitionMemory:
         self.states = AggregateStates(self._definition)
         self.known = Deduplication(self._window_ms)
         self.position = StorePosition()
+        self._hits = self._misses = 0
         self._absent_aggregates: set[str] = set()
         self._absent_answers: set[str] = set()
         self._state_bytes = 0.0
@@ -93,6 +94,7 @@ class PartitionMemory:
         found = self._store.aggregates(absent)
         for id_, (version, offset, snapshot) in found.items():
             self._take(id_, version, offset, snapshot)
+        self._count(absent, found)
         self._absent_aggregates.update(id_ for id_ in absent if id_ not in found)
 
     def _prefetch_answers(self, command_ids: Iterable[str]) -> None:
@@ -102,7 +104,18 @@ class PartitionMemory:
         found = self._store.answers(absent)
         for id_, answer in found.items():
             self.known.answers.add_saved(id_, answer)
+        self._count(absent, found)
         self._absent_answers.update(id_ for id_ in absent if id_ not in found)
+
+    def _count(self, asked: Sized, found: Sized) -> None:
+        self._hits += len(found)
+        self._misses += len(asked) - len(found)
+
+    def take_lookups(self) -> tuple[int, int]:
+        """How many keys the store held, and did not hold, of those that it was asked for since the last time."""
+        lookups = self._hits, self._misses
+        self._hits = self._misses = 0
+        return lookups
 
     def find_aggregate(self, aggregate_id: str) -> Current | None:
         """The aggregate as the commands handled so far leave it, or None where it does not exist."""

@@ -16,7 +16,8 @@ import structlog
 
 from eventsource.app import App
 from eventsource.clock import Clock
-from eventsource.commands.handling import CommandHandling, Handled
+from eventsource.commands.handled import Handled
+from eventsource.commands.handling import CommandHandling
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner_state import OwnerState, check_transition
 from eventsource.commands.recovery import Bounds, PartitionRecovery, StorePlace
@@ -37,6 +38,7 @@ from eventsource.log.transactions import PartitionWriter, is_checked_metadata
 from eventsource.names import Names
 from eventsource.schemas import SchemaStore, StateCodec
 from eventsource.settings import Settings
+from eventsource.telemetry import OwnerMetrics
 
 _log = structlog.get_logger("eventsource.owner")
 
@@ -45,6 +47,9 @@ _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _PRODUCED_TOGETHER: Final = 250
 _LONGEST_BATCH_SECONDS: Final = 1.0
+_HOT_COMMANDS: Final = 200
+_HOT_SHARE: Final = 0.5
+_HOT_AGAIN_SECONDS: Final = 60.0
 _HOUR_MS: Final = 3_600_000
 
 
@@ -119,6 +124,9 @@ class PartitionOwner:
             stopped=self._stop.is_set,
             checkpointed=lambda: self._step(Step.CHECKPOINTED),
         )
+        self._metrics = OwnerMetrics(self._name, partition)
+        self._counted_events = 0
+        self._told_hot_at = float("-inf")
         self._unhandled: list[Record] = []
         self._batch_limit = self._largest_batch
         self._commits = 0
@@ -191,6 +199,7 @@ class PartitionOwner:
                 self._handling.rollback()
                 if isinstance(error, StateStoreFailed):
                     self._recovery.store_failed()
+                self._metrics.returned(error)
                 self._to(OwnerState.RETURNING)
                 self._log.warning("owner_returns_to_committed_state", reason=str(error))
                 if self._commits > commits:
@@ -242,6 +251,7 @@ class PartitionOwner:
         """The offset of the first command to handle, or None when the partition was given up meanwhile."""
         began = self._parts.clock.monotonic()
         writer.fence()
+        self._metrics.fenced()
         self._step(Step.FENCED)
         if self._stop.is_set():
             return None
@@ -261,6 +271,9 @@ class PartitionOwner:
         self._step(Step.REPLAYED)
         replay = self._recovery.replay
         replay.check_committed(committed, admin.end_offsets([self._commands])[self._commands])
+        self._metrics.replayed(replay.events - self._counted_events)
+        self._counted_events = replay.events
+        self._metrics.taken_over(self._parts.clock.monotonic() - began)
         self._log.info(
             "partition_taken_over",
             events=replay.events,
@@ -285,6 +298,7 @@ class PartitionOwner:
         self._unhandled = []
         doubt = writer.suspect()
         if doubt is not None:
+            self._metrics.renewed()
             raise TransactionAborted(f"the producers are replaced before they are used again: {doubt}")
         if batch:
             self._step(Step.READ)
@@ -292,20 +306,23 @@ class PartitionOwner:
         now = self._parts.clock.monotonic()
         if self._memory.checkpoint_due(now, idle=not batch):
             self._memory.checkpoint(now)
+            self._metrics.checkpointed(self._parts.clock.monotonic() - now)
             self._step(Step.CHECKPOINTED)
 
     def _transact(self, batch: list[Record], writer: PartitionWriter, metadata: bytes | None) -> None:
+        monotonic = self._parts.clock.monotonic
         transaction = writer.begin(metadata)
         handled = Handled()
         try:
             # Bit by bit: the producer sends one while the next is decided, and what was just made is still in the cache.
-            began = self._parts.clock.monotonic()
+            began = monotonic()
             for start in range(0, len(batch), _PRODUCED_TOGETHER):
-                if self._parts.clock.monotonic() - began > _LONGEST_BATCH_SECONDS:
+                if monotonic() - began > _LONGEST_BATCH_SECONDS:
                     self._unhandled = batch[start:]  # slow handlers: the transaction must not time out because of them
                     break
                 self._handling.handle(batch[start : start + _PRODUCED_TOGETHER], handled)
                 transaction.produce(handled.take())
+            handled_at = monotonic()
             offsets = transaction.commit((self._commands, handled.next_offset))
         except TransactionAborted as error:
             # A batch that fails as a whole may fail because of one command: the next try is half as large.
@@ -318,9 +335,24 @@ class PartitionOwner:
         except Exception as error:
             transaction.abort(error)
             raise
+        hottest = self._handling.states.hottest()
         self._handling.commit(handled, offsets)
         self._commits += 1
+        commands = len(batch) - len(self._unhandled)
+        self._metrics.committed(
+            handled.outcomes(commands), commands, hottest[1], handled_at - began, monotonic() - handled_at
+        )
+        self._metrics.looked_up(*self._memory.take_lookups())
+        self._note_hot(hottest, commands)
         self._step(Step.APPLIED)
         self._batch_limit = min(self._largest_batch, self._batch_limit * 2)
         self._parts.replies.send(self._handling.replies(handled))
         self._step(Step.REPLIED)
+
+    def _note_hot(self, hottest: tuple[str, int], commands: int) -> None:
+        """Names an aggregate that takes most of a large batch: its commands wait for each other, whatever is added elsewhere."""
+        aggregate_id, count = hottest
+        now = self._parts.clock.monotonic()
+        if count >= _HOT_COMMANDS and count > _HOT_SHARE * commands and now - self._told_hot_at > _HOT_AGAIN_SECONDS:
+            self._told_hot_at = now
+            self._log.warning("hot_aggregate", aggregate_id=aggregate_id, commands=count, of=commands)

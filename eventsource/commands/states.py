@@ -116,6 +116,14 @@ class AggregateStates:
             return None
         return Current(self._definition.copy(current.state), current.version, current.offset)
 
+    def hottest(self) -> tuple[str, int]:
+        """The aggregate that most commands of the batch changed, and how many; `("", 0)` where none changed any."""
+        found, most = "", 0
+        for aggregate_id, current in self._edited.items():
+            if current.applied is not None and len(current.applied) > most:
+                found, most = aggregate_id, len(current.applied)
+        return found, most
+
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch changed, whose records were given these offsets."""
         for current in self._edited.values():

@@ -10,7 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventsource.app import App
-from eventsource.commands.handling import CommandHandling, Handled
+from eventsource.commands.handled import Handled
+from eventsource.commands.handling import CommandHandling
 from eventsource.commands.memory import CHECKPOINT_COMMANDS
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.reply import Reply

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from eventsource.app import App
 from eventsource.commands.deduplication import CLOCK_SKEW_MS
-from eventsource.commands.handling import CommandHandling, Handled
+from eventsource.commands.handled import Handled
+from eventsource.commands.handling import CommandHandling
 from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionReplay
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
