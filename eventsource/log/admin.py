@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import (
+    OFFSET_END,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -76,6 +77,7 @@ _UNKNOWN_TOPIC: Final = frozenset(
 
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_ENDS: Final = (_EARLIEST, _LATEST)
 
 
 def translate(error: KafkaError, doing: str, bootstrap_servers: str) -> LogError:
@@ -254,9 +256,7 @@ class LogAdmin:
             futures = self._client.list_offsets(request, isolation_level=isolation, request_timeout=self._timeout)
             try:
                 return {
-                    (where.topic, where.partition): self._result(
-                        future, f"asking for the offsets of {where.topic}[{where.partition}]"
-                    ).offset
+                    (where.topic, where.partition): self._offset(where, future, none_is_an_answer=spec not in _ENDS)
                     for where, future in futures.items()
                 }
             except BrokerUnavailable as error:
@@ -265,6 +265,15 @@ class LogAdmin:
                     raise
             time.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, 0.5)
+
+    def _offset(self, where: TopicPartition, future: Any, *, none_is_an_answer: bool) -> int:
+        doing = f"asking for the offsets of {where.topic}[{where.partition}]"
+        offset = int(self._result(future, doing).offset)
+        # A leader that does not answer in time is no error to librdkafka 2.16: the offset is then OFFSET_INVALID. Taken for an
+        # end, it would let an owner handle commands without having replayed anything.
+        if offset < 0 and not (none_is_an_answer and offset == OFFSET_END):
+            raise self._no_answer(doing)
+        return offset
 
     def _result(self, future: Any, doing: str) -> Any:
         try:
