@@ -216,7 +216,7 @@ CLUSTER_RULES: Final = (
         "brokers-answer",
         Severity.DANGER,
         "every broker tells its settings",
-        ClusterMismatch,
+        BrokerUnavailable,
         _every_broker,
         Depth.EXAMINATION,
     ),
