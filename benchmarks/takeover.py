@@ -69,7 +69,7 @@ class Side:
 
 
 class Scene:
-    """A partition with a history on servers of its own, and the sides that own it. All that is started ends with `stack`."""
+    """A partition with a history on servers of its own, and the sides that own it. What is ours ends with `stack`."""
 
     def __init__(self, found: Servers, events: int, stack: ExitStack) -> None:
         self._found = found
@@ -92,12 +92,12 @@ class Scene:
         probe = Probe(lambda answered: ClientRequester(solo, settings, answered))
         return Side("worker", lambda: self.worker(state), owner, self._stack.enter_context(probe))
 
-    def kafka_streams(self, streams: KafkaStreams) -> Side:
-        """Kafka Streams with a standby replica: its local state, too, is there before it is needed."""
+    def kafka_streams(self, streams: KafkaStreams, stack: ExitStack) -> Side:
+        """Kafka Streams with a standby replica: its local state, too, is there before it is needed. It ends with `stack`."""
 
         def start() -> tuple[Child, str]:
             running = streams.running(self._found, self._namespace, app=solo, linger_ms=0, standby_replicas=1)
-            child, group = self._stack.enter_context(running)
+            child, group = stack.enter_context(running)
             child.wait_for("caught-up", _TAKE_OVER_SECONDS)
             return child, group
 
@@ -109,7 +109,7 @@ class Scene:
                 self._settings, **topics, committed_only=True, answered=answered, partitions=1
             )
         )
-        return Side("Kafka Streams", lambda: start()[0], owner, self._stack.enter_context(probe))
+        return Side("Kafka Streams", lambda: start()[0], owner, stack.enter_context(probe))
 
     def worker(self, state: str | None = None) -> Child:
         """A worker that stands by, with the local state in a folder, or with none."""
@@ -139,11 +139,11 @@ def measure_size(found: Servers, streams: KafkaStreams | None, events: int, roun
     with ExitStack() as stack:
         scene = Scene(found, events, stack)
         ours = scene.ours()
-        sides = [ours] if streams is None else [ours, scene.kafka_streams(streams)]
-        for _ in range(rounds):
-            for side in sides:
-                side.measure(events)
-        peers = sides[1:]
+        with ExitStack() as others:
+            peers = [] if streams is None else [scene.kafka_streams(streams, others)]
+            for _ in range(rounds):
+                for side in [ours, *peers]:
+                    side.measure(events)
         successor = scene.worker()
         seconds = ours.take_over(signal.SIGTERM, successor)
         told = _last_event(successor, "partition_taken_over")
