@@ -23,6 +23,7 @@ class Owned:
     commands: str
     events: str
     outcomes: str
+    dead_letters: str
     partitions: int
     window_ms: int | None
 
@@ -33,6 +34,10 @@ class Owned:
     def fact_partitions(self) -> list[TopicAndPartition]:
         """The partitions of the events and the outcomes topic."""
         return [(topic, number) for topic in (self.events, self.outcomes) for number in range(self.partitions)]
+
+    def written_partitions(self) -> list[TopicAndPartition]:
+        """The partitions that owners write to in their transactions."""
+        return self.fact_partitions() + [(self.dead_letters, number) for number in range(self.partitions)]
 
 
 @dataclass(frozen=True, slots=True)

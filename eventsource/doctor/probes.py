@@ -232,7 +232,7 @@ class Probes:
         The last stable offset is that of the oldest open transaction's first record: if the first record that is young enough
         stands behind it, the transaction has been open for too long.
         """
-        partitions = self._there(topics, Owned.fact_partitions)
+        partitions = self._there(topics, Owned.written_partitions)
         stable = self._admin.end_offsets(partitions, committed_only=True)
         ends = self._admin.end_offsets(partitions)
         held = [where for where in partitions if stable[where] < ends[where]]
@@ -253,6 +253,7 @@ def owned_topics(app: App, settings: Settings, aggregates: Iterable[str] | None 
             names.commands(name),
             names.events(name),
             names.outcomes(name),
+            names.dead_letters(name),
             app.partitions_of(aggregate),
             None if aggregate in app.remember_commands_forever else window_ms,
         )
