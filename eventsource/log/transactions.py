@@ -270,14 +270,16 @@ class Transaction:
         then still that of a record of this transaction, of the same topic, and never behind the next reported one.
         """
         writer, producer = self._writer, self._producer
+        (topic, partition), next_offset = offset
         try:
+            if next_offset < 0:  # librdkafka would send none, and the commit would pass without the group's fence
+                raise LogError(f"{next_offset} is no offset of {topic}[{partition}], so nothing was written: report this")
             self._produce_held()
             writer.on_step(Step.PRODUCED)
             left = producer.flush(writer.timeout_seconds)
             offsets = self._offsets(left)
             writer.on_step(Step.FLUSHED)
             # Last: if a late EndTxn tears the transaction here, the offset stays behind and replay heals; first, events are lost.
-            (topic, partition), next_offset = offset
             producer.send_offsets_to_transaction(
                 [TopicPartition(topic, partition, next_offset)], self._metadata, writer.timeout_seconds
             )
