@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
+from eventsource.log.admin import LogAdmin
 from eventsource.log.transactions import PartitionWriter
 
 
@@ -35,7 +38,28 @@ def _renewal() -> None:
     _suspicion()
 
 
-_REMOVALS: Final[dict[str, Callable[[], None]]] = {"suspicion": _suspicion, "renewal": _renewal}
+def _partition_fence() -> None:
+    """Transactional ids are the worker's own: nobody else is ever shut out by them."""
+    make = PartitionWriter.__init__
+
+    def make_own(self: PartitionWriter, config: Any, transactional_ids: Any, **arguments: Any) -> None:
+        make(self, config, [f"{transactional_id}.{os.getpid()}" for transactional_id in transactional_ids], **arguments)
+
+    PartitionWriter.__init__ = make_own  # type: ignore[method-assign, assignment]
+
+
+def _uncommitted_end() -> None:
+    """The end to replay to is the last stable offset."""
+    end_offsets = LogAdmin.end_offsets
+    LogAdmin.end_offsets = functools.partialmethod(end_offsets, committed_only=True)  # type: ignore[assignment]
+
+
+_REMOVALS: Final[dict[str, Callable[[], None]]] = {
+    "suspicion": _suspicion,
+    "renewal": _renewal,
+    "partition fence": _partition_fence,
+    "uncommitted end": _uncommitted_end,
+}
 
 
 def remove(guard: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from eventsource.commands.client import Client
 from eventsource.errors import BrokerUnavailable
@@ -96,6 +97,13 @@ class WorkerProcess:
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log that tell of this event."""
+        lines = (
+            json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines() if line.startswith("{")
+        )
+        return [line for line in lines if line["event"] == event]
 
     def log(self) -> str:
         """The end of what it said."""
@@ -190,13 +198,15 @@ class Rig:
         """Waits until a worker has brought so many faults upon itself, and returns the last of them."""
         return self.until(lambda: worker.acted()[number - 1 : number], f"fault {number} of {worker.name}")[0]
 
-    def until_steps(self, worker: WorkerProcess, step: Step, partition: int, count: int = 1) -> None:
-        """Waits until a worker has gone through a step of a partition so often from now on."""
-        wanted = len(worker.steps(step, partition=partition)) + count
-        self.until(
-            lambda: len(worker.steps(step, partition=partition)) >= wanted,
-            f"{worker.name} to go through {step} of partition {partition}",
-        )
+    def until_step(
+        self, worker: WorkerProcess, step: Step, *, after: float = 0.0, partition: int | None = None
+    ) -> Happened:
+        """Waits until a worker goes through a step, later than this moment."""
+
+        def later() -> list[Happened]:
+            return [happened for happened in worker.steps(step, partition=partition) if happened.at > after]
+
+        return self.until(later, f"{worker.name} to go through {step} of partition {partition}")[0]
 
     def until_answered(self, workload: Workload, partition: int | None = None, count: int = 5) -> None:
         """Waits for so many more OK answers, from one partition or all."""

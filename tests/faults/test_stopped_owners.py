@@ -22,7 +22,7 @@ def test_owners_that_wake_up_as_zombies_commit_nothing_and_join_again(rig: Rig) 
         zombie = rig.start(*(Fault(step, Act.STOP, rig.rng.randint(1, 20)) for step in steps))
         for number in range(1, len(steps) + 1):
             wake_after_take_over(rig, workload, rig.until_acted(zombie, number), zombie, other)
-        rig.until_steps(zombie, Step.REPLIED, zombie.acted()[-1].partition)
+        rig.until_step(zombie, Step.REPLIED, after=zombie.acted()[-1].at)
     for hit in zombie.acted():
         assert (next_step(zombie, hit) == Step.APPLIED) is (hit.step == Step.COMMITTED)
     rig.check()
@@ -31,7 +31,7 @@ def test_owners_that_wake_up_as_zombies_commit_nothing_and_join_again(rig: Rig) 
 def wake_after_take_over(
     rig: Rig, workload: Workload, hit: Happened, zombie: WorkerProcess, other: WorkerProcess
 ) -> None:
-    rig.until_steps(other, Step.REPLAYED, hit.partition)
+    rig.until_step(other, Step.REPLAYED, after=hit.at, partition=hit.partition)
     rig.until_answered(workload, hit.partition)
     zombie.send(signal.SIGCONT)
     rig.until(lambda: zombie.steps()[-1] != hit, f"the one stopped at {hit.step} to wake up")

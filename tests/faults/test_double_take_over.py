@@ -1,0 +1,62 @@
+"""An owner dies in a transaction, its successor writes above that, and is followed by a third: all within the transaction's time-out."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from confluent_kafka import Producer
+
+from eventsource.log.steps import Step
+from eventsource.settings import Settings
+from tests.faults.ledger import PARTITIONS, ledger
+from tests.faults.plan import Act, Fault
+from tests.faults.rig import Rig, WorkerProcess
+
+pytestmark = pytest.mark.faults
+
+TRANSACTION_SECONDS = 90.0
+
+
+@pytest.fixture
+def fault_settings(fault_settings: Settings) -> Settings:
+    kafka = fault_settings.kafka.model_copy(update={"transaction_timeout_seconds": TRANSACTION_SECONDS})
+    return fault_settings.model_copy(update={"kafka": kafka})
+
+
+def take_over_twice(rig: Rig, *without: str) -> list[WorkerProcess]:
+    """One worker dies in a transaction, the next one is killed after some answers, the third goes on. Returns the dead."""
+    with rig.workload() as workload:
+        first = rig.start(Fault(Step.FLUSHED, Act.KILL, rig.rng.randint(5, 30)), without=without)
+        hit = rig.until_acted(first)
+        first.wait()
+        second = rig.start(without=without)
+        rig.until_answered(workload, hit.partition, 20)
+        second.send(signal.SIGKILL)
+        second.wait()
+        rig.start(without=without)
+        rig.until_answered(workload, hit.partition, 20)
+        assert time.time() - hit.at < TRANSACTION_SECONDS
+    return [first, second]
+
+
+def test_a_second_take_over_sees_what_the_first_wrote_above_a_dead_owners_transaction(rig: Rig) -> None:
+    take_over_twice(rig)
+    rig.check()
+
+
+def test_without_fence_and_uncommitted_end_a_second_take_over_forks_aggregates(rig: Rig) -> None:
+    for worker in take_over_twice(rig, "partition fence", "uncommitted end"):
+        end_transactions(rig, worker)
+    rig.until(rig.is_at_rest, "all commands to be handled")
+    assert any("has a repeat" in violation.text for violation in rig.violations() if violation.invariant == "I1")
+
+
+def end_transactions(rig: Rig, worker: WorkerProcess) -> None:
+    """What its own time-out would do in the end."""
+    names = ledger.names(rig.settings.namespace)
+    for partition in range(PARTITIONS):
+        for turn in (0, 1):
+            transactional_id = f"{names.transactional_id('account', partition, turn)}.{worker.pid}"
+            Producer({**rig.settings.kafka.client_config(), "transactional.id": transactional_id}).init_transactions()
