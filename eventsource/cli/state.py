@@ -82,10 +82,9 @@ def show(
             }
         )
     else:
-        title = (
-            f"{aggregate} {aggregate_id}, version {loaded.version}, {time.isoformat(sep=' ', timespec='milliseconds')}"
-        )
-        print_table(("field", "value"), state.items(), title=printable(title))
+        when = time.isoformat(sep=" ", timespec="milliseconds")
+        print(printable(f"{aggregate} {aggregate_id}  version {loaded.version}  {when}"))
+        print_table(("field", "value"), state.items())
 
 
 def _words(what: list[str], app: str | None) -> list[str]:

@@ -54,7 +54,9 @@ class Channel:
             clock=clock,
             request_timeout_seconds=kafka.request_timeout_seconds,
         )
-        self._sender = CommandSender.connect(kafka.client_config(), max_messages=settings.client.max_in_flight, clock=clock)
+        self._sender = CommandSender.connect(
+            kafka.client_config(), max_messages=settings.client.max_in_flight, clock=clock
+        )
         self._requests.start(self._sender.serve)
 
     def new_id(self) -> str:

@@ -79,5 +79,5 @@ class ClientCodecs:
         """What reads an aggregate's state. Raises `NoExactForm` where the class has a field that cannot be written exactly."""
         codec = self._states.get(aggregate)
         if codec is None:
-            codec = self._states[aggregate] = StateCodec(aggregate, self._schemas)
+            codec = self._states[aggregate] = StateCodec(aggregate, self._schemas, check_defaults=False)
         return cast(StateCodec[A], codec)

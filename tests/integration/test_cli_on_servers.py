@@ -210,6 +210,38 @@ def test_events_are_shown_and_followed(applied: Shell) -> None:
     assert "item 'nobody' does not exist" in one_sentence(missing)
 
 
+def test_a_state_is_shown_as_it_is_and_as_it_was(applied: Shell) -> None:
+    with applied.worker("--only", "commands") as worker:
+        worker.when_ready()
+        sent = applied.run_python("-c", SEND)
+        assert sent.returncode == 0, sent.stderr
+        assert worker.end() == 0
+    show = ("state", "show", "shop:shop", "item", "teapot")
+    newest = applied.json(*show)
+    assert (newest["aggregate"], newest["id"], newest["version"]) == ("item", "teapot", 2)
+    assert newest["state"]["quantity"] == 10
+    first = applied.json(*show, "--at-version", "1")
+    assert (first["version"], first["state"]["quantity"]) == (1, 0)
+    assert applied.json(*show, "--at-time", newest["time"]) == newest
+    people = applied.run("state", "show", "item", "teapot", "--app", "shop:shop")
+    assert people.returncode == 0, people.stderr
+    assert "item teapot  version 2" in people.stdout
+    for arguments, code, text in (
+        (("--at-version", "3"), 4, "the newest is 2"),
+        (("--at-time", "2020-01-01T00:00:00Z"), 4, "did not exist yet"),
+        (("--at-time", "2020-01-01"), 2, "has no time zone"),
+        (("--at-time", "yesterday"), 2, "is not a time"),
+        (("--at-version", "1", "--at-time", newest["time"]), 2, "not both"),
+        (("more",), 2, "MODULE:APP AGGREGATE ID"),
+    ):
+        done = applied.run(*show, *arguments)
+        assert done.returncode == code
+        assert text in one_sentence(done)
+    unknown = applied.run("state", "show", "shop:shop", "shelf", "1")
+    assert unknown.returncode == 2
+    assert "has no aggregate 'shelf'" in one_sentence(unknown)
+
+
 SEND = """
 from shop import Item, Receive, Register, shop
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 import pytest
 
 from eventsource.commands.answers import loaded_from
+from eventsource.commands.client_codecs import ClientCodecs
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import Status
 from eventsource.domain import Aggregate, Command, Event, creates
@@ -46,6 +47,10 @@ class Newer(Base, name="thing"):
     colour: str = "red"
 
 
+class OtherDefault(Base, name="thing"):
+    size: int = 9
+
+
 class Stricter(Base, name="thing"):
     colour: str
 
@@ -74,7 +79,7 @@ def schemas() -> MemorySchemaStore:
 
 
 def load(reply: Reply, aggregate: type[Any], schemas: MemorySchemaStore) -> Any:
-    return loaded_from(reply, StateCodec(aggregate, schemas), "t-1", TOPIC_ID, patience_seconds=0)
+    return loaded_from(reply, ClientCodecs(schemas).state(aggregate), "t-1", TOPIC_ID, patience_seconds=0)
 
 
 def test_the_state_comes_with_its_version_and_token(schemas: MemorySchemaStore) -> None:
@@ -98,6 +103,12 @@ def test_a_newer_client_reads_an_older_workers_state(schemas: MemorySchemaStore)
 def test_an_older_client_reads_a_newer_workers_state(schemas: MemorySchemaStore) -> None:
     loaded = load(reply_of(StateCodec(Newer, schemas).encode(Newer(size=2, colour="blue"))), Old, schemas)
     assert loaded.state == Old(size=2)
+
+
+def test_another_default_does_not_matter_to_who_only_reads(schemas: MemorySchemaStore) -> None:
+    assert load(reply_of(StateCodec(Old, schemas).encode(Old(size=2))), OtherDefault, schemas).state == OtherDefault(
+        size=2
+    )
 
 
 @pytest.mark.parametrize("aggregate", [Stricter, Retyped])
