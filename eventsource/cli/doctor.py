@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eventsource.cli.exit_codes import DANGER, OK, UNAVAILABLE, exit_code_of
+from eventsource.cli.exit_codes import DANGER, OK, UNAVAILABLE, exit_code_of_kind
 from eventsource.cli.options import Json, Reference, find_app
 from eventsource.cli.output import note, print_json, print_table, printable
 from eventsource.settings import load_settings
@@ -64,7 +64,7 @@ def doctor(
 
 def exit_code(diagnosis: Diagnosis) -> int:
     """The code of the worst danger: a damaged log before what is to be mended, and that before what may pass."""
-    codes = {exit_code_of(finding.raises.__new__(finding.raises)) for finding in diagnosis.dangers}
+    codes = {exit_code_of_kind(finding.raises) for finding in diagnosis.dangers}
     if not codes:
         return OK
     if DANGER in codes:

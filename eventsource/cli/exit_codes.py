@@ -52,7 +52,9 @@ _KINDS: Final[tuple[tuple[type[BaseException], int], ...]] = (
 
 def exit_code_of(error: BaseException) -> int:
     """The exit code that an error ends a command with."""
-    for kind, code in _KINDS:
-        if isinstance(error, kind):
-            return code
-    return UNEXPECTED
+    return exit_code_of_kind(type(error))
+
+
+def exit_code_of_kind(kind: type[BaseException]) -> int:
+    """The exit code that errors of this class end a command with."""
+    return next((code for base, code in _KINDS if issubclass(kind, base)), UNEXPECTED)
