@@ -108,6 +108,13 @@ class Deduplication:
         self.newest_ms = max(self.newest_ms, appended_at_ms)
         self.answers.unsaved[command_id] = answer.pack()
 
+    def remember_accepted(
+        self, command_id: str, body_hash: bytes, version: int, offset: int, appended_at_ms: int
+    ) -> None:
+        """Notes that a command was accepted, as one of its events in the log shows."""
+        self.newest_ms = max(self.newest_ms, appended_at_ms)
+        self.answers.unsaved[command_id] = _FIXED.pack(body_hash, Status.ACCEPTED, version, offset, 0)
+
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch added, whose records were given these offsets."""
         keep = self.answers.unsaved

@@ -95,7 +95,8 @@ class PartitionMemory:
         for id_, (version, offset, snapshot) in found.items():
             self._take(id_, version, offset, snapshot)
         self._count(absent, found)
-        self._absent_aggregates.update(id_ for id_ in absent if id_ not in found)
+        # Of this look alone: what was absent once may have come, been saved and left memory since.
+        self._absent_aggregates = {id_ for id_ in absent if id_ not in found}
 
     def _prefetch_answers(self, command_ids: Iterable[str]) -> None:
         if self._store is None:
@@ -105,7 +106,7 @@ class PartitionMemory:
         for id_, answer in found.items():
             self.known.answers.add_saved(id_, answer)
         self._count(absent, found)
-        self._absent_answers.update(id_ for id_ in absent if id_ not in found)
+        self._absent_answers = {id_ for id_ in absent if id_ not in found}
 
     def _count(self, asked: Sized, found: Sized) -> None:
         self._hits += len(found)

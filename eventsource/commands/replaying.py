@@ -57,10 +57,15 @@ class PartitionReplay:
         """
         memory = self._memory
         memory.prefetch_aggregates(record.key.decode(errors="replace") for record in records)
-        for record in records:
-            self._event(record)
+        newest: tuple[int, EventHeaders] | None = None
+        try:
+            for record in records:
+                newest = record.offset, self._event(record)
+        finally:
+            if newest is not None:
+                memory.position.newest_event = newest[0], newest[1].ce_id
 
-    def _event(self, record: Record) -> None:
+    def _event(self, record: Record) -> EventHeaders:
         try:
             headers = read_event_headers(record.headers)
         except HeaderError as error:
@@ -76,8 +81,9 @@ class PartitionReplay:
         self._note_origin(headers.origin)
         known = memory.known.find(headers.command_id) if headers.index > 1 else None
         if known is None or known.status is Status.ACCEPTED:  # not over the answer that half of it is missing
-            answer = Answer(headers.body_hash, Status.ACCEPTED, headers.version, record.offset)
-            memory.known.remember(headers.command_id, answer, headers.time_ms)
+            memory.known.remember_accepted(
+                headers.command_id, headers.body_hash, headers.version, record.offset, headers.time_ms
+            )
         if headers.count != 1 or self._unfinished is not None:
             self._check_whole(aggregate_id, headers, record.offset)
         states = memory.states
@@ -95,9 +101,8 @@ class PartitionReplay:
             states.stop(aggregate_id, f"{self._name} {aggregate_id!r} is stopped: {event}")
         elif not stopped:
             states.replay(aggregate_id, event, headers.version, record.offset)
-        position = memory.position
-        position.events = record.offset + 1
-        position.newest_event = record.offset, headers.ce_id
+        memory.position.events = record.offset + 1
+        return headers
 
     @property
     def between_commands(self) -> bool:
