@@ -50,8 +50,8 @@ class Given(Generic[A]):
     ) -> When[A]:
         """What the aggregate decides on `command`. `id` and `time` (aware) also hold for the commands after this one.
 
-        Raises `AssertionError` if the decision changed the aggregate, the command or an event: it must only return events. Errors other
-        than a rejection come through.
+        Invariants are checked as they are in production. Raises `AssertionError` if the decision changed the aggregate, the
+        command or an event: it must only return events. Errors other than a rejection come through, `InvariantBroken` too.
         """
         __tracebackhide__ = True
         if time is not None and time.utcoffset() is None:
@@ -231,7 +231,20 @@ def _decide(story: _Story[A], command: Command, context: Context) -> When[A]:
             "list(command.items)\n" + "\n".join(_indented(changes(dict(sent), dict(command))))
         )
     story.check_events(f"{name} changed it while it decided on {name_of(type(command))}")
+    if isinstance(outcome, tuple) and outcome and story.definition.invariants:
+        outcome = _if_invariants_hold(story, outcome)
     return When(story, command, outcome)
+
+
+def _if_invariants_hold(story: _Story[A], events: tuple[Event, ...]) -> tuple[Event, ...] | Rejected:
+    __tracebackhide__ = True
+    state = story.after(events).state
+    assert state is not None
+    try:
+        story.definition.check_invariants(state)
+    except Rejected as refusal:
+        return refusal
+    return events
 
 
 def _lines(items: Iterable[object]) -> list[str]:
