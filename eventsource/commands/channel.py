@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from eventsource.clock import Clock, Ids
+from eventsource.commands.observed import NOT_SENT, ObservedRequest
 from eventsource.commands.pending import Pending
 from eventsource.commands.reply import Reply
 from eventsource.commands.requests import Requests
@@ -19,6 +20,7 @@ from eventsource.log.record import Outgoing
 from eventsource.log.recorded import ms_from_time
 from eventsource.names import Names
 from eventsource.settings import Settings
+from eventsource.telemetry import ClientTelemetry
 
 R = TypeVar("R")
 WhenFull = Literal["wait", "raise"]
@@ -45,6 +47,7 @@ class Channel:
         self._clock = clock
         self._ids = ids
         self._source = f"/{names.prefix}/client"
+        self._telemetry = ClientTelemetry()
         self._flush_seconds = kafka.request_timeout_seconds
         self._requests = Requests(
             kafka.client_config(),
@@ -69,25 +72,27 @@ class Channel:
         Raises `Backlogged`, `CommandIdReused`, `ClientClosed`, `EncodeError`, `MessageTooLarge`, `LogError`: nothing was sent.
         """
         route, key, type_, value, timeout_seconds, when_full, expected_version, trail = submission
-        headers = command_headers(
-            CommandHeaders(
-                command_id=pending.command_id,
-                type=type_,
-                source=self._source,
-                sent_at_ms=ms_from_time(pending.sent_at),
-                expected_version=expected_version,
-                reply_partition=self._requests.partition,
-                client_id=self._requests.client_id,
-                trail=trail,
-            )
-        )
         wait = when_full == "wait"
         # The value itself is the producer's: kept here too, it would take memory until the answer is there.
         content = route.commands, body_hash(key, type_, value), expected_version
-        taken = self._requests.in_flight.enter(pending, content, answer, timeout_seconds, wait=wait)
+        observed = ObservedRequest(self._telemetry, self._clock, route.aggregate, answer)
+        taken = self._requests.in_flight.enter(pending, content, observed, timeout_seconds, wait=wait)
         if taken.pending is not pending:  # it is on its way already, and its answer serves both
             return taken.pending
         try:
+            headers = command_headers(
+                CommandHeaders(
+                    command_id=pending.command_id,
+                    type=type_,
+                    source=self._source,
+                    sent_at_ms=ms_from_time(pending.sent_at),
+                    expected_version=expected_version,
+                    reply_partition=self._requests.partition,
+                    client_id=self._requests.client_id,
+                    trail=trail,
+                    traceparent=observed.begin(pending, type_),
+                )
+            )
             self._sender.send(
                 Outgoing(route.commands, route.partition(key), key, value, headers),
                 # It may have reached the log all the same: only its own id can tell.
@@ -96,6 +101,7 @@ class Channel:
                 wait=wait,
             )
         except Exception as error:
+            observed.outcome = NOT_SENT
             # Whoever shares the answer must hear of it too.
             self._requests.fail(pending, error)
             raise

@@ -16,6 +16,7 @@ from eventsource.names import Names
 class Route(NamedTuple):
     """An aggregate's topics, and the id of the one whose positions its tokens name."""
 
+    aggregate: str
     commands: str
     events: str
     partitions: int
@@ -56,7 +57,7 @@ class Routes:
         return cls(
             app.name,
             {
-                name: Route(commands[name], events[name], partitions[name], topic_ids[events[name]])
+                name: Route(name, commands[name], events[name], partitions[name], topic_ids[events[name]])
                 for name in partitions
             },
         )
