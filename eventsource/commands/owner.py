@@ -27,7 +27,7 @@ from eventsource.commands.state_folder import StateFolder, default_state_dir
 from eventsource.commands.state_store import StateStore, StoreIdentity
 from eventsource.domain import Aggregate
 from eventsource.domain.fingerprint import evolve_fingerprint
-from eventsource.errors import Fenced, RecordRefused, Retriable, StateStoreFailed, TransactionAborted
+from eventsource.errors import Fenced, RecordRefused, Retriable, StateStoreFailed, TopicMismatch, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership
@@ -216,8 +216,17 @@ class PartitionOwner:
             self._stop.wait(_READ_SECONDS)
         return False
 
+    def _check_partition(self) -> None:
+        count = self._parts.app.partitions_of(self._parts.aggregate)
+        if self.partition >= count:
+            raise TopicMismatch(
+                f"{self._commands[0]} was given a partition {self.partition}, and had {count} when the app was made: aggregates stay in "
+                "those they had, so nobody may write here; begin in another namespace, and copy into it what is to be kept"
+            )
+
     def _own(self, reader: LogReader) -> None:
         self._step(Step.ASSIGNED)
+        self._check_partition()
         self._to(OwnerState.FENCING)
         self._handling.register_schemas()
         kafka = self._parts.settings.kafka
@@ -263,6 +272,7 @@ class PartitionOwner:
             kafka.client_config(), self._group, [self._commands], timeout_seconds=kafka.request_timeout_seconds
         )[self._commands]
         ends = admin.end_offsets([self._events, self._outcomes])
+        writer.expect(ends)
         firsts = admin.first_offsets([self._events, self._outcomes, self._commands])
         self._step(Step.LOCATED)
         self._to(OwnerState.REPLAYING)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from eventsource.errors import Fenced, LogError, RecordRefused, TransactionAborted
+from eventsource.errors import Fenced, LogError, OffsetLost, RecordRefused, TransactionAborted
 from eventsource.log.admin import FORBIDDEN, TopicAndPartition, translate
 from eventsource.log.client_config import producer_config
 from eventsource.log.record import Outgoing
@@ -77,6 +77,12 @@ def check_group_metadata(metadata: bytes | None) -> bytes:
     return metadata
 
 
+def _check_next_offset(topic: str, partition: int, next_offset: int) -> None:
+    # librdkafka would send none, and the commit would pass without the group's fence.
+    if next_offset < 0:
+        raise LogError(f"{next_offset} is no offset of {topic}[{partition}], so nothing was written: report this")
+
+
 class PartitionWriter:
     """Writes transactions to the log on behalf of one partition. Belongs to one thread.
 
@@ -117,6 +123,7 @@ class PartitionWriter:
             for transactional_id, suspicion in zip(transactional_ids, self._suspicions, strict=True)
         ]
         self._turn = 0
+        self._ends: dict[str, int] = {}
 
     def fence(self) -> None:
         """Ends whatever an earlier owner left open under both ids, and shuts it out. Raises `LogError`s; retriable by type."""
@@ -126,6 +133,18 @@ class PartitionWriter:
                 producer.init_transactions(self.timeout_seconds)
             except KafkaException as error:
                 raise self._translate(error.args[0], "taking over a partition's transactional id") from error
+
+    def expect(self, ends: Mapping[TopicAndPartition, int]) -> None:
+        """Tells where topics end: what is given a lower offset from now on stands in another log, and is not committed."""
+        self._ends.update({topic: end for (topic, _), end in ends.items()})
+
+    def check_offset(self, topic: str, offset: int) -> None:
+        """Raises `OffsetLost` if a record cannot have been given this offset in the log that is known."""
+        if offset < self._ends.get(topic, 0):
+            raise OffsetLost(
+                f"a record of {topic} was given offset {offset}, and {self._ends[topic]} was due at least: the topic was made anew or "
+                "cut, so nothing was committed; restore it before anything is written"
+            )
 
     def suspect(self) -> str | None:
         """Why this writer must be replaced before its next transaction, or None. To be asked before every `commit`."""
@@ -272,8 +291,7 @@ class Transaction:
         writer, producer = self._writer, self._producer
         (topic, partition), next_offset = offset
         try:
-            if next_offset < 0:  # librdkafka would send none, and the commit would pass without the group's fence
-                raise LogError(f"{next_offset} is no offset of {topic}[{partition}], so nothing was written: report this")
+            _check_next_offset(topic, partition, next_offset)
             self._produce_held()
             writer.on_step(Step.PRODUCED)
             left = producer.flush(writer.timeout_seconds)
@@ -289,6 +307,7 @@ class Transaction:
             self._suspicion.end_took(writer.monotonic() - started)
         except Exception as error:  # whatever it was (librdkafka's binding raises SystemError on a fenced producer): nothing is committed
             raise writer.abort(producer, error) from error
+        writer.expect({(topic, partition): each.last + 1 for topic, each in self._deliveries.items()})
         writer.on_step(Step.COMMITTED)
         return offsets
 
@@ -301,6 +320,8 @@ class Transaction:
             deliveries.check()
         if left:
             raise TransactionAborted("not every record was delivered in time, so the whole transaction was aborted")
+        for topic, deliveries in self._deliveries.items():
+            self._writer.check_offset(topic, deliveries.first)
         following = {topic: deliveries.offsets() for topic, deliveries in self._deliveries.items()}
         return [next(following[topic]) for topic in self._topics]
 
@@ -344,6 +365,16 @@ class _Deliveries:
                 self._error = self._error or error
 
         return report
+
+    @property
+    def first(self) -> int:
+        """The offset of the first record."""
+        return self._reported[0]
+
+    @property
+    def last(self) -> int:
+        """The offset of the last record."""
+        return self._reported[self._asked[-1]]
 
     def check(self) -> None:
         """Raises `TransactionAborted` if a record was not delivered."""

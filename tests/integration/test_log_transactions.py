@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic
 
-from eventsource.errors import BrokerUnavailable, Fenced, TransactionAborted
+from eventsource.errors import BrokerUnavailable, Fenced, OffsetLost, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership, Owned
@@ -188,6 +188,33 @@ def test_a_record_that_cannot_be_produced_aborts_all_of_its_transaction(
     again.fence()
     again.commit(records(events, b"next"), ((commands, 0), 1), owned.metadata)
     assert read_all(config, admin, (events, 0)) == [b"next"]
+
+
+def test_records_that_land_in_another_log_are_not_committed(
+    config: Config, admin: LogAdmin, topics: tuple[str, str], member: Membership, writer: Callable[[], PartitionWriter]
+) -> None:
+    commands, events = topics
+    owned = joined(member, 2)
+    one = writer()
+    one.fence()
+    one.commit(records(events, b"a", b"b"), ((commands, 0), 2), owned.metadata)
+    make_anew(config, admin, events)
+    with pytest.raises(OffsetLost, match=f"a record of {events} was given offset 0, and 2 was due at least"):
+        one.commit(records(events, b"c"), ((commands, 0), 3), owned.metadata)
+    assert read_all(config, admin, (events, 0)) == []
+    successor = writer()
+    successor.fence()
+    successor.expect({(events, 0): 9})
+    with pytest.raises(OffsetLost, match="9 was due"):
+        successor.commit(records(events, b"c"), ((commands, 0), 3), owned.metadata)
+
+
+def make_anew(config: Config, admin: LogAdmin, topic: str) -> None:
+    client: Any = AdminClient(config)
+    before = admin.topic_ids([topic])
+    client.delete_topics([topic])[topic].result(10)
+    while admin.topic_ids([topic]) in (before, {}):
+        client.create_topics([NewTopic(topic, 2, 1)])[topic].exception(10)  # until the other one is gone
 
 
 def test_the_end_of_an_open_transaction_is_seen_by_its_successor(
