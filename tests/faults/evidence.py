@@ -55,6 +55,10 @@ class EvidenceReader:
         """The end of each commands partition."""
         return {partition: end for (_, partition), end in self._admin.end_offsets(self._places(self._commands)).items()}
 
+    def fact_ends(self) -> dict[TopicAndPartition, int]:
+        """The ends of events and outcomes, open transactions included: they move with whatever is executed."""
+        return self._admin.end_offsets(self._places(self._events, self._outcomes))
+
     def open_transactions(self) -> list[TopicAndPartition]:
         """The partitions of events and outcomes whose last stable offset lies below their end."""
         places = self._places(self._events, self._outcomes)

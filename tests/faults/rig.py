@@ -142,22 +142,26 @@ class Rig:
         *faults: Fault,
         without: Sequence[str] = (),
         turn_seconds: float | None = None,
+        own_store: bool = False,
         settings: Settings | None = None,
     ) -> WorkerProcess:
-        """Starts a worker that brings these faults upon itself."""
+        """Starts a worker that brings these faults upon itself; with `own_store`, as on another machine."""
         number = len(self.workers) + 1
         steps = self.folder / f"worker-{number}.steps.jsonl"
         plan = Plan(str(steps), faults, without, turn_seconds)
-        return self._start([sys.executable, str(PROGRAM), plan.to_json()], steps, settings or self.settings)
+        command = [sys.executable, str(PROGRAM), plan.to_json()]
+        return self._start(command, steps, settings or self.settings, own_store=own_store)
 
     def run(self, *words: str) -> WorkerProcess:
         """Starts the command `eventsource`."""
         steps = self.folder / "no.steps.jsonl"
         return self._start([sys.executable, "-m", "eventsource", *words], steps, self.settings)
 
-    def _start(self, command: Sequence[str], steps: Path, settings: Settings) -> WorkerProcess:
+    def _start(
+        self, command: Sequence[str], steps: Path, settings: Settings, *, own_store: bool = False
+    ) -> WorkerProcess:
         name = f"worker-{len(self.workers) + 1}"
-        state_dir = self.folder / ("state" if self._one_machine else f"{name}.state")
+        state_dir = self.folder / ("state" if self._one_machine and not own_store else f"{name}.state")
         own = {"EVENTSOURCE_WORKER__STATE_DIR": str(state_dir), "PYTHONPATH": str(ROOT)}
         environment = {**os.environ, **variables(settings), **own}
         worker = WorkerProcess(name, command, environment, steps, self.folder / f"{name}.log")
