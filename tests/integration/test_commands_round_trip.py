@@ -385,7 +385,8 @@ def test_an_event_that_the_broker_refuses_fails_its_command_and_no_other(client:
         [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[smaller])]
     ).values():
         future.result(10)
-    pendings = [client.submit(Account, "acc-1", Open(owner=owner)) for owner in ("A" * 5_000, "Ada")]
+    incompressible = os.urandom(5_000).hex()
+    pendings = [client.submit(Account, "acc-1", Open(owner=owner)) for owner in (incompressible, "Ada")]
     with pytest.raises(HandlerFailed, match="MessageTooLarge"):
         pendings[0].result()
     assert pendings[1].result().version == 1
