@@ -102,7 +102,9 @@ def test_an_answer_that_takes_long_to_read_is_read_once_and_not_by_who_brings_it
     assert pending.done()
     assert read_by == []
     assert pending.result() is pending.result()
+    pending._read_once()  # as a second thread does that asked at the same moment
     assert read_by == [threading.get_ident()]
+    assert pending.result() == RECEIPT
 
 
 def test_a_coroutine_reads_such_an_answer_outside_of_its_loop(pending: Pending) -> None:

@@ -26,8 +26,10 @@ class Queue:
         self.undeliverable: KafkaError | None = None
         self.reports: list[Callable[[KafkaError | None, Any], None]] = []
         self.polled_by: set[int] = set()
+        self.asked = 0
 
     def produce(self, topic: str, value: bytes, key: bytes, partition: int, *, on_delivery: Any, headers: Any) -> None:
+        self.asked += 1
         if self.error is not None:
             raise self.error
         if len(self.queued) >= self.places:
@@ -80,6 +82,7 @@ def test_a_full_queue_is_told_to_those_who_will_not_wait() -> None:
     send(sender, wait=False)
     with pytest.raises(Backlogged) as told:
         send(sender, b"late", wait=False)
+    assert queue.asked == 2
     assert told.value.in_flight == 1
     with pytest.raises(Backlogged):
         send(sender, b"late", seconds=0.01)
@@ -138,3 +141,21 @@ def test_a_closed_producer_is_a_closed_client() -> None:
     queue.error = RuntimeError("Producer has been closed")
     with pytest.raises(ClientClosed):
         send(sender)
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, (50, 65_536)),
+        ({"queue.buffering.max.messages": "7", "queue.buffering.max.kbytes": "8"}, ("7", "8")),
+    ],
+)
+def test_the_queue_is_as_large_as_what_may_be_in_flight_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, own: dict[str, str], expected: tuple[object, object]
+) -> None:
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr("eventsource.commands.sender.Producer", made.append)
+    CommandSender.connect({"bootstrap.servers": "nowhere:1", **own}, max_messages=50, clock=SystemClock())
+    (config,) = made
+    assert (config["queue.buffering.max.messages"], config["queue.buffering.max.kbytes"]) == expected
+    assert config["enable.idempotence"]
