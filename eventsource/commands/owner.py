@@ -112,6 +112,7 @@ class PartitionOwner:
         )
         self._memory = self._handling.memory
         self._stop = threading.Event()
+        self._lost = threading.Event()
         kafka = parts.settings.kafka
         self._recovery = PartitionRecovery(
             self._memory,
@@ -139,6 +140,11 @@ class PartitionOwner:
 
     def stop(self) -> None:
         """Asks the owner to end with the transaction that it is in."""
+        self._stop.set()
+
+    def lose(self) -> None:
+        """Tells the owner that the partition is others' already: it ends, and commits nothing more."""
+        self._lost.set()
         self._stop.set()
 
     def join(self, timeout_seconds: float) -> bool:
@@ -179,6 +185,7 @@ class PartitionOwner:
         try:
             with LogReader(self._parts.settings.kafka.client_config()) as reader:
                 self._own_until_stopped(reader)
+            self._to(OwnerState.LOST if self._lost.is_set() else OwnerState.REVOKING)
             self._recovery.close(keep=True)
             self._to(OwnerState.CLOSED)
         except BaseException as error:  # noqa: BLE001 - kept for the worker, which raises it in its own thread
@@ -333,6 +340,7 @@ class PartitionOwner:
                 self._handling.handle(batch[start : start + _PRODUCED_TOGETHER], handled)
                 transaction.produce(handled.take())
             handled_at = monotonic()
+            self._check_kept()
             offsets = transaction.commit((self._commands, handled.next_offset))
         except TransactionAborted as error:
             # A batch that fails as a whole may fail because of one command: the next try is half as large.
@@ -340,10 +348,8 @@ class PartitionOwner:
             if isinstance(error, RecordRefused) and len(batch) == 1:
                 self._handling.refuse(batch[0].offset, str(error))
             raise
-        except Fenced:
-            raise
         except Exception as error:
-            transaction.abort(error)
+            transaction.abort(error)  # does nothing where the transaction is over already
             raise
         hottest = self._handling.states.hottest()
         self._handling.commit(handled, offsets)
@@ -358,6 +364,10 @@ class PartitionOwner:
         self._batch_limit = min(self._largest_batch, self._batch_limit * 2)
         self._parts.replies.send(self._handling.replies(handled))
         self._step(Step.REPLIED)
+
+    def _check_kept(self) -> None:
+        if self._lost.is_set():
+            raise Fenced("the group gave the partition to another worker: what was handled here is handled there")
 
     def _note_hot(self, hottest: tuple[str, int], commands: int) -> None:
         """Names an aggregate that takes most of a large batch: its commands wait for each other, whatever is added elsewhere."""

@@ -18,17 +18,24 @@ class OwnerState(StrEnum):
     REPLAYING = "replaying"  # it reads up to those ends
     HANDLING = "handling"  # it handles commands
     RETURNING = "returning"  # a transaction failed or was doubtful: back to the last committed state
+    REVOKING = "revoking"  # told to give the partition up: it has ended its transaction, and leaves its store in order
+    LOST = "lost"  # the group gave the partition away without asking: nothing that was begun is committed
     CLOSED = "closed"  # the partition is somebody else's now
     FAILED = "failed"  # something that only a person can mend
 
 
+_WHENEVER: Final = frozenset({OwnerState.REVOKING, OwnerState.LOST, OwnerState.FAILED})
+_GIVEN_UP: Final = frozenset({OwnerState.CLOSED, OwnerState.FAILED})
+
 TRANSITIONS: Final[Mapping[OwnerState, frozenset[OwnerState]]] = {
-    OwnerState.ASSIGNED: frozenset({OwnerState.FENCING, OwnerState.CLOSED, OwnerState.FAILED}),
-    OwnerState.FENCING: frozenset({OwnerState.LOCATING, OwnerState.RETURNING, OwnerState.CLOSED, OwnerState.FAILED}),
-    OwnerState.LOCATING: frozenset({OwnerState.REPLAYING, OwnerState.RETURNING, OwnerState.CLOSED, OwnerState.FAILED}),
-    OwnerState.REPLAYING: frozenset({OwnerState.HANDLING, OwnerState.RETURNING, OwnerState.CLOSED, OwnerState.FAILED}),
-    OwnerState.HANDLING: frozenset({OwnerState.RETURNING, OwnerState.CLOSED, OwnerState.FAILED}),
-    OwnerState.RETURNING: frozenset({OwnerState.FENCING, OwnerState.CLOSED, OwnerState.FAILED}),
+    OwnerState.ASSIGNED: _WHENEVER | {OwnerState.FENCING},
+    OwnerState.FENCING: _WHENEVER | {OwnerState.LOCATING, OwnerState.RETURNING},
+    OwnerState.LOCATING: _WHENEVER | {OwnerState.REPLAYING, OwnerState.RETURNING},
+    OwnerState.REPLAYING: _WHENEVER | {OwnerState.HANDLING, OwnerState.RETURNING},
+    OwnerState.HANDLING: _WHENEVER | {OwnerState.RETURNING},
+    OwnerState.RETURNING: _WHENEVER | {OwnerState.FENCING},
+    OwnerState.REVOKING: _GIVEN_UP,
+    OwnerState.LOST: _GIVEN_UP,
     OwnerState.CLOSED: frozenset(),
     OwnerState.FAILED: frozenset(),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -63,7 +64,8 @@ class CommandWorker:
             kafka.client_config(),
             names.owners(name),
             [topic],
-            on_revoked=self._revoked,
+            on_revoked=self._stop_owners,
+            on_lost=self._lose_owners,
             session_timeout_seconds=kafka.session_timeout_seconds,
         )
         replies = ReplySender(kafka.client_config(), names.replies)
@@ -111,15 +113,18 @@ class CommandWorker:
             if owner.failure is not None:
                 raise owner.failure
 
-    def _revoked(self, partitions: frozenset[TopicAndPartition]) -> None:
-        # In the membership's thread, before the partitions are given up: the next owner waits for our transactions to end.
-        self._stop_owners(partitions)
-
     def _stop_owners(self, partitions: frozenset[TopicAndPartition]) -> None:
+        # In the membership's thread, before the partitions are given up: the next owner waits for our transactions to end.
+        self._end_owners(partitions, PartitionOwner.stop)
+
+    def _lose_owners(self, partitions: frozenset[TopicAndPartition]) -> None:
+        self._end_owners(partitions, PartitionOwner.lose)
+
+    def _end_owners(self, partitions: frozenset[TopicAndPartition], tell: Callable[[PartitionOwner], None]) -> None:
         with self._lock:
             gone = [self._owners.pop(partition) for partition in sorted(partitions) if partition in self._owners]
         for owner in gone:
-            owner.stop()
+            tell(owner)
         deadline = self._context.clock.monotonic() + self._context.settings.kafka.transaction_timeout_seconds
         for owner in gone:
             if not owner.join(max(0.0, deadline - self._context.clock.monotonic())):

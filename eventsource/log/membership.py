@@ -40,6 +40,7 @@ class Owned:
 class Membership:
     """A member of a consumer group, in a thread of its own.
 
+    `on_lost` is called in that thread with partitions that others own already, because this member was silent for too long.
     `on_revoked` is called in that thread before partitions are given up, with those partitions, and may take as long as it
     takes to end a transaction; the next owner waits for it.
     """
@@ -51,6 +52,7 @@ class Membership:
         topics: Sequence[str],
         *,
         on_revoked: Callable[[frozenset[TopicAndPartition]], None] | None = None,
+        on_lost: Callable[[frozenset[TopicAndPartition]], None] | None = None,
         session_timeout_seconds: float = 6.0,
     ) -> None:
         config = consumer_config(client_config, group)
@@ -63,6 +65,7 @@ class Membership:
         self._group = group
         self._topics = list(topics)
         self._on_revoked = on_revoked
+        self._on_lost = on_lost if on_lost is not None else on_revoked
         self._owned = Owned(0, frozenset())
         self._changed = threading.Condition()
         self._stop = threading.Event()
@@ -152,17 +155,23 @@ class Membership:
         self._publish(self._owned.partitions | gained, _group_metadata(consumer))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._give_up(consumer, partitions, "partitions_revoked")
+        self._give_up(consumer, partitions, "partitions_revoked", self._on_revoked)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._give_up(consumer, partitions, "partitions_lost")
+        self._give_up(consumer, partitions, "partitions_lost", self._on_lost)
 
-    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], event: str) -> None:
+    def _give_up(
+        self,
+        consumer: Consumer,
+        partitions: list[TopicPartition],
+        event: str,
+        told: Callable[[frozenset[TopicAndPartition]], None] | None,
+    ) -> None:
         gone = frozenset((partition.topic, partition.partition) for partition in partitions)
         _log.info(event, group=self._group, partitions=sorted(gone))
         self._publish(self._owned.partitions - gone, self._owned.metadata)
-        if self._on_revoked is not None:
-            self._on_revoked(gone)
+        if told is not None:
+            told(gone)
         if consumer_is_cooperative(self._consumer_config):
             consumer.incremental_unassign(partitions)
         else:

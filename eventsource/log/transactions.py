@@ -246,10 +246,11 @@ class Transaction:
         self._topics: list[str] = []
         self._deliveries: dict[str, _Deliveries] = {}
         self._held: dict[str, Outgoing] = {}
+        self._over = False
         try:
             producer.begin_transaction()
         except Exception as error:
-            raise writer.abort(producer, error) from error
+            raise self._abort(error) from error
         writer.on_step(Step.BEGUN)
 
     def produce(self, records: Sequence[Outgoing]) -> None:
@@ -274,7 +275,7 @@ class Transaction:
             self._producer.poll(0)
         except Exception as error:
             # It may raise without failing the transaction: whatever it was, half of what was to be written must not be kept.
-            raise self._writer.abort(self._producer, error) from error
+            raise self._abort(error) from error
 
     def _produce_held(self) -> None:
         for topic, (_, partition, key, value, headers) in self._held.items():
@@ -306,14 +307,20 @@ class Transaction:
             producer.commit_transaction(_UNLIMITED)
             self._suspicion.end_took(writer.monotonic() - started)
         except Exception as error:  # whatever it was (librdkafka's binding raises SystemError on a fenced producer): nothing is committed
-            raise writer.abort(producer, error) from error
+            raise self._abort(error) from error
+        self._over = True
         writer.expect({(topic, partition): each.last + 1 for topic, each in self._deliveries.items()})
         writer.on_step(Step.COMMITTED)
         return offsets
 
     def abort(self, error: Exception) -> None:
-        """Ends the transaction without a trace, because of an error that did not come from it."""
-        self._writer.abort(self._producer, error)
+        """Ends the transaction without a trace because of an error elsewhere; does nothing where it is over already."""
+        if not self._over:
+            self._abort(error)
+
+    def _abort(self, error: Exception) -> LogError:
+        self._over = True
+        return self._writer.abort(self._producer, error)
 
     def _offsets(self, left: int) -> list[int]:
         for deliveries in self._deliveries.values():

@@ -22,7 +22,19 @@ def test_handling_is_reached_only_by_fencing_locating_and_replaying_in_this_orde
 
 
 def test_after_a_failed_transaction_there_is_no_way_back_but_through_the_fence() -> None:
-    assert TRANSITIONS[OwnerState.RETURNING] == {OwnerState.FENCING, OwnerState.CLOSED, OwnerState.FAILED}
+    assert TRANSITIONS[OwnerState.RETURNING] == {
+        OwnerState.FENCING,
+        OwnerState.REVOKING,
+        OwnerState.LOST,
+        OwnerState.FAILED,
+    }
+
+
+def test_a_partition_is_closed_only_after_it_was_revoked_or_lost() -> None:
+    closing = [state for state in OwnerState if OwnerState.CLOSED in TRANSITIONS[state]]
+    assert closing == [OwnerState.REVOKING, OwnerState.LOST]
+    for state in closing:
+        assert TRANSITIONS[state] == {OwnerState.CLOSED, OwnerState.FAILED}
 
 
 def test_a_closed_or_failed_owner_stays_so() -> None:
