@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import tracemalloc
 from collections.abc import Callable
 from decimal import Decimal
@@ -108,6 +109,7 @@ def test_a_fork_neither_appends_nor_loads(settings: Settings) -> None:
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(20)  # a child that is not refused waits for a thread that it does not have
             for attempt in attempts(client):
                 try:
                     attempt()
