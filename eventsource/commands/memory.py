@@ -23,7 +23,8 @@ CHECKPOINT_COMMANDS: Final = 20_000
 last seconds."""
 CHECKPOINT_SECONDS: Final = 5.0
 IDLE_CHECKPOINT_SECONDS: Final = 1.0
-_CURRENT_BYTES: Final = 250  # of an aggregate besides its state: id, version, offset, and their place in the map
+_CURRENT_BYTES: Final = 350  # of an aggregate besides its state: id, version, offset, their place in the map, and the collector's own
+_RECENT_SHARE: Final = 0.4  # of a share may be recent: the age before may be as large, and what is unsaved comes on top
 _SAMPLE_ONE_IN: Final = 64
 _FIRST_SAMPLES: Final = 100
 
@@ -254,6 +255,5 @@ class PartitionMemory:
         aggregates, answers = self.states.aggregates, self.known.answers
         state_bytes = aggregates.recent * (self._state_bytes + _CURRENT_BYTES)
         answer_bytes = answers.recent * ANSWER_BYTES
-        # Half a share for what is recent: the age before may be as large.
-        if state_bytes + answer_bytes > self._budget.share_bytes / 2:
+        if state_bytes + answer_bytes > self._budget.share_bytes * _RECENT_SHARE:
             (aggregates if state_bytes > answer_bytes else answers).turn()
