@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from eventsource.clock import Clock, Ids
@@ -95,8 +96,7 @@ class Channel:
             )
             self._sender.send(
                 Outgoing(route.commands, route.partition(key), key, value, headers),
-                # It may have reached the log all the same: only its own id can tell.
-                lambda: self._requests.fail(pending, pending.unanswered(timeout_seconds)),
+                partial(self._undelivered, pending, timeout_seconds),
                 taken.deadline,
                 wait=wait,
             )
@@ -106,6 +106,10 @@ class Channel:
             self._requests.fail(pending, error)
             raise
         return pending
+
+    def _undelivered(self, pending: Pending[Any], timeout_seconds: float) -> None:
+        # It may have reached the log all the same: only its own id can tell.
+        self._requests.fail(pending, pending.unanswered(timeout_seconds))
 
     def sent_at(self, given: datetime | None) -> datetime:
         """When a command was sent first. Raises `EncodeError` for a time without a zone."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
@@ -30,7 +31,7 @@ from eventsource.log.admin import LogAdmin
 from eventsource.log.headers import make_trail
 from eventsource.log.partitioner import aggregate_key
 from eventsource.log.token import Token
-from eventsource.schemas import KafkaSchemaStore
+from eventsource.schemas import KafkaSchemaStore, StateCodec
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -211,20 +212,13 @@ class Client:
         command_id: str | None,
         sent_at: datetime | None,
     ) -> Pending:
-        channel = self._channel
-        id_, topic_id = submission.key.decode(), submission.route.events_topic_id
+        channel, route = self._channel, submission.route
         pending: Pending = Pending(
-            command_id if command_id is not None else channel.new_id(), id_, channel.sent_at(sent_at)
+            command_id if command_id is not None else channel.new_id(),
+            submission.key.decode(),
+            channel.sent_at(sent_at),
         )
-
-        def answer(reply: Reply) -> None:
-            found = answer_of(reply, aggregate, id_, topic_id)
-            if isinstance(found, Receipt):
-                pending.resolve(found)
-            else:
-                pending.resolve(None, found)
-
-        return channel.submit(submission, pending, answer)
+        return channel.submit(submission, pending, partial(_answer, pending, aggregate, route.events_topic_id))
 
     # --- loading -------------------------------------------------------------------------------------------------
 
@@ -285,14 +279,12 @@ class Client:
             self._timeout_seconds(timeout),
             when_full,
         )
-        id_, topic_id = submission.key.decode(), submission.route.events_topic_id
-        pending: Pending[Loaded[A]] = Pending(channel.new_id(), id_, channel.sent_at(None), unanswered=LoadUnanswered)
+        pending: Pending[Loaded[A]] = Pending(
+            channel.new_id(), submission.key.decode(), channel.sent_at(None), unanswered=LoadUnanswered
+        )
         patience_seconds = self._settings.kafka.request_timeout_seconds
-
-        def answer(reply: Reply) -> None:
-            pending.resolve_with(lambda: loaded_from(reply, codec, id_, topic_id, patience_seconds=patience_seconds))
-
-        return channel.submit(submission, pending, answer)
+        topic_id = submission.route.events_topic_id
+        return channel.submit(submission, pending, partial(_answer_load, pending, codec, topic_id, patience_seconds))
 
     def _timeout_seconds(self, given: float | None) -> float:
         return self._settings.client.timeout_seconds if given is None else given
@@ -367,3 +359,20 @@ class Client:
         import asyncio
 
         await asyncio.to_thread(self.close)
+
+
+def _answer(pending: Pending, aggregate: type[Aggregate[Any]], events_topic_id: bytes, reply: Reply) -> None:
+    found = answer_of(reply, aggregate, pending.aggregate_id, events_topic_id)
+    if isinstance(found, Receipt):
+        pending.resolve(found)
+    else:
+        pending.resolve(None, found)
+
+
+def _answer_load(
+    pending: Pending[Loaded[A]], codec: StateCodec[A], events_topic_id: bytes, patience_seconds: float, reply: Reply
+) -> None:
+    aggregate_id = pending.aggregate_id
+    pending.resolve_with(
+        lambda: loaded_from(reply, codec, aggregate_id, events_topic_id, patience_seconds=patience_seconds)
+    )

@@ -21,8 +21,6 @@ from eventsource.log.record import Record
 _log = structlog.get_logger("eventsource.client")
 _READ_SECONDS: Final = 0.05
 _READ_RECORDS: Final = 1_000
-# Clients share the partitions of the replies topic: what a slow callback holds up is theirs too.
-_PREFETCHED_KILOBYTES: Final = 16_384
 
 
 class Requests:
@@ -48,7 +46,7 @@ class Requests:
         # The end is resolved before the first request is sent: a consumer told to begin "at the end" resolves it later, and
         # loses the replies that came first.
         self._start = {where: admin.end_offsets([where])[where]}
-        self._client_config = {"queued.max.messages.kbytes": _PREFETCHED_KILOBYTES, **client_config}
+        self._client_config = client_config
         self._thread = threading.Thread(target=self._run, name="eventsource client", daemon=True)
         self._serve: Callable[[], object] = lambda: None
 

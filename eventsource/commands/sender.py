@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -52,12 +53,7 @@ class CommandSender:
         While the queue is full it waits until `deadline`, on the clock's monotonic time, or with `wait=False` not at all. Raises
         `Backlogged`, `MessageTooLarge`, `ClientClosed` or `LogError`, and the command was not sent.
         """
-
-        def reported(error: KafkaError | None, _message: Message) -> None:
-            if error is not None:
-                self._lost[error.name()] += 1
-                undelivered()
-
+        reported = partial(self._reported, undelivered)
         while not self._produce(command, reported):
             left_seconds = deadline - self._clock.monotonic()
             if not wait or left_seconds <= 0:
@@ -67,6 +63,11 @@ class CommandSender:
             # Not by polling here: delivery reports call the caller's callbacks, which he expects in the client's thread alone.
             with self._served:
                 self._served.wait(min(left_seconds, _LOOK_AGAIN_SECONDS))
+
+    def _reported(self, undelivered: Callable[[], None], error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._lost[error.name()] += 1
+            undelivered()
 
     def _produce(self, command: Outgoing, reported: Callable[[KafkaError | None, Message], None]) -> bool:
         """Whether there was room in the queue."""
