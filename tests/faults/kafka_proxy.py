@@ -11,6 +11,8 @@ import contextlib
 import socket
 import struct
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import TracebackType
@@ -21,6 +23,7 @@ _HEAD = struct.Struct(">hhih")  # API key, API version, correlation id, length o
 _PRODUCER = struct.Struct(">qhb")  # producer id, epoch, and in an EndTxn whether it commits
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 _ANSWER_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.01
 
 
 class Api(IntEnum):
@@ -78,11 +81,16 @@ class _Connection(NamedTuple):
 
 @dataclass
 class Trap:
-    """Holds the next EndTxn (a commit or an abort), and lets it go before request `number` of kind `before` of the next transaction."""
+    """Holds the next EndTxn (a commit or an abort), and lets it go before request `number` of kind `before` of the next transaction.
+
+    That request goes on when the broker has answered to the held copy, and `is_done` says that it has done it: markers follow
+    the answer.
+    """
 
     commits: bool
     before: Api
     number: int = 1
+    is_done: Callable[[], bool] = lambda: True
     transactional_id: str = ""
     answer: int | None = None
     """What the broker answered to the held copy: Kafka's error code, 0 where it ended a transaction."""
@@ -127,10 +135,10 @@ class KafkaProxy:
         for connection in self._connections:
             _close(*connection)
 
-    def hold(self, *, commits: bool, before: Api, number: int = 1) -> Trap:
+    def set(self, trap: Trap) -> Trap:
         """Sets a trap; the one before must have been sprung."""
-        self._trap = Trap(commits, before, number)
-        return self._trap
+        self._trap = trap
+        return trap
 
     # --- threads -----------------------------------------------------------------------------------------------------
 
@@ -205,6 +213,8 @@ class KafkaProxy:
             self._changed.wait_for(lambda: not self._unanswered, _ANSWER_SECONDS)  # what came before is done
             _write_frame(trap.held.broker, trap.frame)
             self._changed.wait_for(trap.is_released, _ANSWER_SECONDS)
+        while not trap.is_done():
+            time.sleep(_LOOK_SECONDS)
 
 
 def _read_frame(source: socket.socket) -> bytes:

@@ -11,19 +11,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from eventsource.commands.client import Client
 from eventsource.errors import BrokerUnavailable
+from eventsource.log.partitioner import partition_for
 from eventsource.log.steps import Step
 from eventsource.log.topics import apply
 from eventsource.settings import Settings
 from tests.faults.checker import Checker, Violation
 from tests.faults.evidence import EvidenceReader
 from tests.faults.history import History, read_history
-from tests.faults.ledger import Account, ledger
+from tests.faults.ledger import PARTITIONS, Account, ledger
 from tests.faults.plan import READY, Fault, Happened, Plan, read_steps
 from tests.faults.workload import Workload
 
@@ -32,6 +34,7 @@ PROGRAM: Final = Path(__file__).with_name("worker_program.py")
 SECTIONS: Final = ("kafka", "worker", "client")
 PATIENCE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.02
+_ACCOUNTS: Final = 6
 _LOG_CHARACTERS: Final = 3_000
 T = TypeVar("T")
 
@@ -178,11 +181,11 @@ class Rig:
         """A client. The caller closes it."""
         return ledger.connect(self.settings)
 
-    def workload(self, *, accounts: int = 6, patience_seconds: float = PATIENCE_SECONDS) -> Workload:
-        """Clients at work on the ledger. A context manager."""
-        return Workload(
-            self.connect, self.history, self.rng.randrange(10**9), accounts=accounts, patience_seconds=patience_seconds
-        )
+    def workload(self, *, partition: int | None = None) -> Workload:
+        """Clients at work on a few accounts, of one partition or all. A context manager."""
+        ids = (f"a{number}" for number in count())
+        here = (id_ for id_ in ids if partition in (None, partition_for(id_.encode(), PARTITIONS)))
+        return Workload(self.connect, self.history, self.rng.randrange(10**9), accounts=list(islice(here, _ACCOUNTS)))
 
     # --- waiting and checking ----------------------------------------------------------------------------------------
 
@@ -212,16 +215,16 @@ class Rig:
 
         return self.until(later, f"{worker.name} to go through {step} of partition {partition}")[0]
 
-    def until_answered(self, workload: Workload, partition: int | None = None, count: int = 5) -> None:
+    def until_answered(self, workload: Workload, partition: int | None = None, number: int = 5) -> None:
         """Waits for so many more OK answers, from one partition or all."""
-        wanted = workload.answered(partition) + count
+        wanted = workload.answered(partition) + number
 
         def answered() -> bool:
             workload.check()
             return workload.answered(partition) >= wanted
 
         self.until(
-            answered, f"{count} answers from {'any partition' if partition is None else f'partition {partition}'}"
+            answered, f"{number} answers from {'any partition' if partition is None else f'partition {partition}'}"
         )
 
     def is_at_rest(self) -> bool:

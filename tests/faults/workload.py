@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from types import TracebackType
@@ -40,13 +40,13 @@ class Workload:
         history: History,
         seed: int,
         *,
-        accounts: int = 6,
+        accounts: Sequence[str],
         patience_seconds: float = 60.0,
     ) -> None:
         self._clients = [connect() for _ in range(CLIENTS)]
         self._history = history
         self._seed = seed
-        self._accounts = [f"a{number}" for number in range(accounts)]
+        self._accounts = accounts
         self._patience = patience_seconds
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
