@@ -21,7 +21,7 @@ from eventsource.log.headers import (
 )
 from eventsource.log.record import Outgoing
 from eventsource.names import Names
-from eventsource.schemas import MessageCodec, SchemaStore
+from eventsource.schemas import MessageCodec, SchemaStore, record_fields, written_fingerprint
 
 
 class FactRecords:
@@ -51,6 +51,8 @@ class FactRecords:
             for event, codec in codecs.items()
         }
         self._outcomes = MessageCodec(Outcome, OUTCOME_NAME, schemas)
+        self._schemas = schemas
+        self._appendable: set[tuple[int, int]] = set()
         self._command_types = {name: type_header(name) for name in definition.commands}
 
     def register_schemas(self) -> None:
@@ -111,15 +113,30 @@ class FactRecords:
         written = fact_headers(self._source, ce_type, headers.command_id, outcome.version, es, headers.traceparent)
         return Outgoing(self._outcomes_topic, self._partition, record.key, self._outcomes.encode(outcome), written)
 
-    def read_event(self, type_: str, value: bytes) -> Event:
-        """An event that came in an append. Raises `DecodeError` if it is none of the aggregate's."""
+    def read_event(self, type_: str, value: bytes, patience_seconds: float) -> Event:
+        """An event that came in an append. Raises `DecodeError` if it is none of the aggregate's, or holds more than they do."""
         codec = self._codecs.get(type_.partition(".v")[0])
         if codec is None:
             raise DecodeError(
                 f"{self._name} has no event {type_!r}: deploy the workers before the clients that append a new event"
             )
-        event: Event = codec.decode(value)
+        event: Event = codec.decode(value, patience_seconds=patience_seconds)
+        self._check_fields(codec, written_fingerprint(value), patience_seconds)
         return event
+
+    def _check_fields(self, codec: MessageCodec[Any], fingerprint: int, patience_seconds: float) -> None:
+        """An event is read by what its class knows: what a newer client wrote besides would be lost with an accepted append."""
+        own = codec.schema.text
+        if fingerprint == own.fingerprint or (own.fingerprint, fingerprint) in self._appendable:
+            return
+        written = self._schemas.get(fingerprint, patience_seconds=patience_seconds)
+        unknown = sorted(record_fields(written.schema()) - record_fields(own.schema()))
+        if unknown:
+            raise DecodeError(
+                f"the event was written with a field {'.'.join(unknown[0])} that this worker does not know: deploy the workers before "
+                "the clients that append it"
+            )
+        self._appendable.add((own.fingerprint, fingerprint))
 
 
 def _passed_on(trail: Trail) -> Trail:

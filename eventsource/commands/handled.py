@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 
 from eventsource.commands.deduplication import Answer
 from eventsource.commands.request import PendingReply
 from eventsource.commands.status import Status
 from eventsource.log.record import Outgoing
+
+MAX_STATE_BYTES: Final = 8 << 20
 
 
 @dataclass(slots=True)
@@ -28,6 +31,14 @@ class Handled:
     """The offset of the newest command that left an event or outcome."""
     statuses: list[Status] = field(default_factory=list)
     """What became of each command, repetitions and loads left out."""
+
+    state_bytes: int = 0
+    """How much the states take that answer loads."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the batch ends here, because its answers take enough memory already."""
+        return self.state_bytes > MAX_STATE_BYTES
 
     @property
     def written(self) -> int:

@@ -18,7 +18,7 @@ from eventsource.commands.builtin import APPEND, LOAD, unpack_events
 from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
 from eventsource.commands.facts import FactRecords
-from eventsource.commands.handled import Handled
+from eventsource.commands.handled import MAX_STATE_BYTES, Handled
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.request import PendingReply, Request, read_request
@@ -98,9 +98,11 @@ class CommandHandling:
             self._state_codec.register()
 
     def handle(self, batch: Sequence[Record], handled: Handled | None = None) -> Handled:
-        """Handles commands in order; with `handled`, as a further part of that batch. There must be one at least."""
+        """Handles commands in order; with `handled`, as a further part of that batch. There must be one at least.
+
+        It stops early, at `next_offset`, where so many states were asked for that the rest must wait: `Handled.is_full`.
+        """
         handled = handled if handled is not None else Handled()
-        handled.next_offset = batch[-1].offset + 1
         source = self._source
         requests = [read_request(record, source) for record in batch]
         self.memory.prefetch(requests)
@@ -109,6 +111,10 @@ class CommandHandling:
                 self._handle_one(request, handled)
             else:
                 self._handle_traced(request, request.headers.traceparent, handled)
+            if handled.state_bytes > MAX_STATE_BYTES:
+                handled.next_offset = request.record.offset + 1
+                return handled
+        handled.next_offset = batch[-1].offset + 1
         return handled
 
     def commit(self, handled: Handled, offsets: list[int]) -> None:
@@ -246,7 +252,8 @@ class CommandHandling:
         if request.headers.expected_version is None:
             raise HeaderError("an append without an expected version: send it with client.append")
         return tuple(
-            self._facts.read_event(type_, value) for type_, value in unpack_events(request.record.value or b"")
+            self._facts.read_event(type_, value, _UNKNOWN_SCHEMA_SECONDS)
+            for type_, value in unpack_events(request.record.value or b"")
         )
 
     def _load(self, request: Request, handled: Handled) -> None:
@@ -277,6 +284,7 @@ class CommandHandling:
             answer.details = json.dumps({"message": text_of(error)})
             state = b""
         handled.loads.append(answer)
+        handled.state_bytes += len(state)
         self._queue_reply(request, handled, answer, False, state)
 
     # --- answers -------------------------------------------------------------------------------------------------

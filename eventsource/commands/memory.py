@@ -23,7 +23,9 @@ CHECKPOINT_COMMANDS: Final = 20_000
 last seconds."""
 CHECKPOINT_SECONDS: Final = 5.0
 IDLE_CHECKPOINT_SECONDS: Final = 1.0
-_CURRENT_BYTES: Final = 350  # of an aggregate besides its state: id, version, offset, their place in the map, and the collector's own
+_CURRENT_BYTES: Final = (
+    350  # of an aggregate besides its state: id, version, offset, their place in the map, and the collector's own
+)
 _RECENT_SHARE: Final = 0.4  # of a share may be recent: the age before may be as large, and what is unsaved comes on top
 _SAMPLE_ONE_IN: Final = 64
 _FIRST_SAMPLES: Final = 100

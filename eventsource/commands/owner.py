@@ -339,6 +339,9 @@ class PartitionOwner:
                     break
                 self._handling.handle(batch[start : start + _PRODUCED_TOGETHER], handled)
                 transaction.produce(handled.take())
+                if handled.is_full:
+                    self._unhandled = [record for record in batch[start:] if record.offset >= handled.next_offset]
+                    break
             handled_at = monotonic()
             self._check_kept()
             offsets = transaction.commit((self._commands, handled.next_offset))

@@ -17,6 +17,9 @@ from eventsource.log.client_config import producer_config
 _log = structlog.get_logger("eventsource.replies")
 
 
+_QUEUE_KILOBYTES: Final = (
+    65_536  # replies that no broker takes are lost beyond this, and their commands asked for again
+)
 _RECORD_BYTES: Final = (
     32_768  # replies to one client travel together up to this size, which brokers and clients take at ease
 )
@@ -27,7 +30,8 @@ class ReplySender:
 
     def __init__(self, client_config: Mapping[str, Any], topic: str) -> None:
         self._topic = topic
-        self._producer = Producer({**producer_config(client_config), "delivery.report.only.error": True})
+        config = producer_config({"queue.buffering.max.kbytes": _QUEUE_KILOBYTES, **client_config})
+        self._producer = Producer({**config, "delivery.report.only.error": True})
 
     def send(self, replies: Iterable[tuple[int, bytes, bytes]]) -> None:
         """Sends replies: partition of the replies topic, client id, bytes of a `Reply`. Never blocks for long, never raises.

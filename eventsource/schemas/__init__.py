@@ -5,7 +5,8 @@ from eventsource.schemas.codec import MessageCodec
 from eventsource.schemas.kafka_store import KafkaSchemaStore
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.message_schema import message_schema
-from eventsource.schemas.schema_text import SchemaText
+from eventsource.schemas.schema_text import SchemaText, record_fields
+from eventsource.schemas.single_object import written_fingerprint
 from eventsource.schemas.state_codec import StateCodec
 from eventsource.schemas.store import MemorySchemaStore, SchemaStore
 
@@ -19,4 +20,6 @@ __all__ = [
     "SchemaText",
     "StateCodec",
     "message_schema",
+    "record_fields",
+    "written_fingerprint",
 ]

@@ -138,3 +138,15 @@ def _takes_no_byte(schema: Any, named: dict[str, Any], seen: frozenset[str]) -> 
         return True
     inner = seen | {schema["name"]}
     return all(_takes_no_byte(field["type"], named, inner) for field in schema["fields"])
+
+
+def record_fields(schema: Any) -> set[tuple[str, str]]:
+    """The names of all records in an Avro schema, each with the name of each of its fields."""
+    if isinstance(schema, list):
+        return set().union(*map(record_fields, schema))
+    if not isinstance(schema, dict):
+        return set()
+    found = {(str(schema["name"]), str(field["name"])) for field in schema.get("fields", ())}
+    parts = [field["type"] for field in schema.get("fields", ())]
+    parts += [schema[name] for name in ("type", "items", "values") if name in schema]
+    return found.union(*map(record_fields, parts))

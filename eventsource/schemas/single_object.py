@@ -96,3 +96,8 @@ def _refuser(text: str) -> Read:
         raise DecodeError(text)
 
     return read
+
+
+def written_fingerprint(value: bytes) -> int:
+    """The fingerprint of the schema that an encoded value was written with. To be asked of a value that could be decoded."""
+    return int.from_bytes(value[len(MARKER) : _PREFIX_BYTES], "little")
