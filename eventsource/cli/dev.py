@@ -97,7 +97,7 @@ def dev(
             with stack:
                 progress.close()
                 ready = True
-                environment = stack_environment(stack.bootstrap_servers, stack.postgres_url)
+                environment = stack_environment(stack.bootstrap_servers, stack.postgres_url, stack.stores_dir)
                 with told_to_others(stack.data_dir / DEV_FILE.name, environment):
                     _announce(stack, json=json, kafka_port=kafka_port, postgres_port=postgres_port)
                     session = DevSession(
@@ -135,7 +135,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 def _announce(stack: EmbeddedStack, *, json: bool, kafka_port: int, postgres_port: int) -> None:
-    environment = stack_environment(stack.bootstrap_servers, stack.postgres_url)
+    environment = stack_environment(stack.bootstrap_servers, stack.postgres_url, stack.stores_dir)
     if stack.ended_orphans:
         names = ", ".join(f"{orphan.name} (process {orphan.pid})" for orphan in stack.ended_orphans)
         note(f"ended what an earlier run left behind: {names}")

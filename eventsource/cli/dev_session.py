@@ -73,7 +73,9 @@ class DevSession:
     def _start(self, name: str) -> None:
         assert self._reference is not None
         words = ["topics", "apply", self._reference] if name == _TOPICS else ["run", self._reference]
-        environment = {**os.environ, **stack_environment(self._stack.bootstrap_servers, self._stack.postgres_url)}
+        stack = self._stack
+        servers = stack_environment(stack.bootstrap_servers, stack.postgres_url, stack.stores_dir)
+        environment = {**os.environ, **servers}
         self._child = self._stack.attach(name)
         self._child.launch(
             [sys.executable, "-m", "eventsource", *words],

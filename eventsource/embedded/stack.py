@@ -241,6 +241,11 @@ class EmbeddedStack:
             raise EmbeddedStackError("a temporary stack has its folder only while it runs: start it first")
         return self._data_dir
 
+    @property
+    def stores_dir(self) -> Path:
+        """Where workers that use this stack keep their local state stores: they are of no use without it."""
+        return self.data_dir / "stores"
+
     # --- addresses -----------------------------------------------------------------------------------------------
 
     @property

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eventsource.errors import EventSourceError
@@ -40,6 +42,12 @@ def remove_namespace(namespace: str, *, bootstrap_servers: str, postgres_url: st
     check_name(namespace, "namespace")
     remove_from_kafka(namespace, bootstrap_servers)
     remove_from_postgres(namespace, postgres_url)
+
+
+def remove_stores(namespace: str, state_dir: Path) -> None:
+    """Deletes the local state stores of `namespace`."""
+    for folder in state_dir.glob(f"{namespace}.*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_from_kafka(namespace: str, bootstrap_servers: str, *, timeout_seconds: float = 15.0) -> None:

@@ -31,10 +31,12 @@ def eventsource_stack() -> Iterator[SessionStack]:
 
 @pytest.fixture
 def eventsource_namespace(eventsource_stack: SessionStack) -> Iterator[str]:
-    """A fresh namespace such as `t-1a2b3c4d`; afterwards its topics, consumer groups and Postgres schemas are deleted."""
+    """A fresh namespace such as `t-1a2b3c4d`; afterwards its topics, consumer groups, Postgres schemas and state stores are deleted."""
     import uuid
 
-    from eventsource.testing.namespace import new_namespace, remove_namespace
+    from eventsource.commands.state_folder import default_state_dir
+    from eventsource.settings import load_settings
+    from eventsource.testing.namespace import new_namespace, remove_namespace, remove_stores
 
     namespace = new_namespace(uuid.uuid4().hex)
     yield namespace
@@ -43,3 +45,4 @@ def eventsource_namespace(eventsource_stack: SessionStack) -> Iterator[str]:
         bootstrap_servers=eventsource_stack.bootstrap_servers,
         postgres_url=eventsource_stack.postgres_url,
     )
+    remove_stores(namespace, load_settings().worker.state_dir or default_state_dir())

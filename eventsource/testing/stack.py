@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eventsource.errors import SettingsError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_VARIABLE = "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS"
 POSTGRES_VARIABLE = "EVENTSOURCE_POSTGRES__URL"
+STATE_VARIABLE = "EVENTSOURCE_WORKER__STATE_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,14 @@ class SessionStack:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that make the framework, and programs started by a test, use these servers."""
-        return stack_environment(self.bootstrap_servers, self.postgres_url)
+        stores_dir = self.embedded.stores_dir if self.embedded is not None else None
+        return stack_environment(self.bootstrap_servers, self.postgres_url, stores_dir)
 
 
-def stack_environment(bootstrap_servers: str, postgres_url: str) -> dict[str, str]:
-    """The variables of the framework's settings that name these servers."""
-    return {BOOTSTRAP_VARIABLE: bootstrap_servers, POSTGRES_VARIABLE: postgres_url}
+def stack_environment(bootstrap_servers: str, postgres_url: str, stores_dir: Path | None = None) -> dict[str, str]:
+    """The variables of the framework's settings that name these servers, and where workers on them keep their state stores."""
+    servers = {BOOTSTRAP_VARIABLE: bootstrap_servers, POSTGRES_VARIABLE: postgres_url}
+    return servers if stores_dir is None else {**servers, STATE_VARIABLE: str(stores_dir)}
 
 
 def configured_stack(environment: Mapping[str, str]) -> SessionStack | None:

@@ -48,10 +48,10 @@ def servers(progress: ProgressCallback) -> Iterator[Servers]:
     with EmbeddedStack.ephemeral(progress=progress) as stack:
         kafka_settings = settings.kafka.model_copy(update={"bootstrap_servers": stack.bootstrap_servers})
         postgres_settings = settings.postgres.model_copy(update={"url": stack.postgres_url})
-        yield Servers(
-            settings.model_copy(update={"kafka": kafka_settings, "postgres": postgres_settings}),
-            _environment(stack_environment(stack.bootstrap_servers, stack.postgres_url)),
-        )
+        worker_settings = settings.worker.model_copy(update={"state_dir": stack.stores_dir})
+        update = {"kafka": kafka_settings, "postgres": postgres_settings, "worker": worker_settings}
+        environment = stack_environment(stack.bootstrap_servers, stack.postgres_url, stack.stores_dir)
+        yield Servers(settings.model_copy(update=update), _environment(environment))
 
 
 def prepare(app: App, settings: Settings) -> None:

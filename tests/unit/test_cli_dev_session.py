@@ -32,6 +32,7 @@ class FakeChild:
 
 class FakeStack:
     bootstrap_servers = "127.0.0.1:9092"
+    stores_dir = Path("stores")
     postgres_url = "postgresql://u:p@127.0.0.1:5432/d"
 
     def __init__(self, exit_codes: list[int | None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from eventsource.errors import SettingsError
@@ -14,6 +16,7 @@ POSTGRES = "EVENTSOURCE_POSTGRES__URL"
 class FakeEmbedded:
     bootstrap_servers = "127.0.0.1:1"
     postgres_url = "postgresql://u:secret@127.0.0.1:2/d"
+    stores_dir = Path("/data/stores")
     is_running = False
 
     def __enter__(self) -> FakeEmbedded:
@@ -40,6 +43,10 @@ def test_an_embedded_stack_runs_for_as_long_as_the_session() -> None:
     fake = FakeEmbedded()
     with session_stack({}, embedded=lambda: fake) as stack:
         assert fake.is_running
-        assert stack.environment == {KAFKA: fake.bootstrap_servers, POSTGRES: fake.postgres_url}
+        assert stack.environment == {
+            KAFKA: fake.bootstrap_servers,
+            POSTGRES: fake.postgres_url,
+            "EVENTSOURCE_WORKER__STATE_DIR": "/data/stores",
+        }
         assert "secret" not in repr(stack)
     assert not fake.is_running
