@@ -25,7 +25,7 @@ class Fault:
     """At which step, at which of its occurrences, and what.
 
     Occurrences count from 1, those of one partition or of all, since the fault before this one happened; with `when`, since
-    there has been a file of this path.
+    there has been a file of this path. The step then takes `lasting_seconds` more.
     """
 
     step: Step
@@ -33,6 +33,7 @@ class Fault:
     occurrence: int = 1
     partition: int | None = None
     when: str = ""
+    lasting_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

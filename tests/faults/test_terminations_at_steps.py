@@ -21,7 +21,8 @@ def test_owners_terminated_at_each_step_leave_no_transaction_open(rig: Rig) -> N
     with rig.workload() as workload:
         for step in steps:
             occurrence = 1 if step in (*steps_of_a_take_over(), Step.CHECKPOINTED) else rig.rng.randint(1, 20)
-            worker = rig.start(Fault(step, Act.TERM, occurrence))
+            # Long enough for the process to end meanwhile, if it did not wait for what was begun.
+            worker = rig.start(Fault(step, Act.TERM, occurrence, lasting_seconds=0.7))
             assert worker.wait() == 0, worker.log()
             assert [hit.step for hit in worker.acted()] == [step]
             # Nobody else is there who could have ended it.

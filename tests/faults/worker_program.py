@@ -47,6 +47,8 @@ class Saboteur:
             self._note(step, partition, self._counts[step, partition], fault.act if fault is not None else "")
             if fault is not None and fault.act in _SIGNALS:
                 os.kill(os.getpid(), _SIGNALS[fault.act])
+        if fault is not None and fault.lasting_seconds:
+            time.sleep(fault.lasting_seconds)
         if fault is not None and fault.act is Act.RAISE:
             raise ValueError(f"the plan's fault at {step}")
 
