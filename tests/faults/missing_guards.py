@@ -7,8 +7,11 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
+from eventsource.log import transactions
 from eventsource.log.admin import LogAdmin
 from eventsource.log.transactions import PartitionWriter
+
+_GROUP_AT: Final = len(b"CGMDv2:") + 4  # behind the generation
 
 
 def _suspicion() -> None:
@@ -54,11 +57,23 @@ def _uncommitted_end() -> None:
     LogAdmin.end_offsets = functools.partialmethod(end_offsets, committed_only=True)  # type: ignore[assignment]
 
 
+def _group_fence() -> None:
+    """Offsets are sent in the name of a member that never joined, which no broker of a classic group checks."""
+
+    def ghost(metadata: bytes | None) -> bytes:
+        assert metadata is not None
+        group = metadata[_GROUP_AT:].partition(b"\0")[0]
+        return metadata[: _GROUP_AT - 4] + (-1).to_bytes(4, "little", signed=True) + group + b"\0\0\1"
+
+    transactions.check_group_metadata = ghost
+
+
 _REMOVALS: Final[dict[str, Callable[[], None]]] = {
     "suspicion": _suspicion,
     "renewal": _renewal,
     "partition fence": _partition_fence,
     "uncommitted end": _uncommitted_end,
+    "group fence": _group_fence,
 }
 
 

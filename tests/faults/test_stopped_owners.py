@@ -28,6 +28,18 @@ def test_owners_that_wake_up_as_zombies_commit_nothing_and_join_again(rig: Rig) 
     rig.check()
 
 
+def test_without_both_fences_a_zombie_writes_again_what_its_successor_wrote(rig: Rig) -> None:
+    guards = ("partition fence", "group fence")
+    with rig.workload() as workload:
+        zombie = rig.start(Fault(Step.BEGUN, Act.STOP, rig.rng.randint(5, 20)), without=guards)
+        hit = rig.until_acted(zombie)
+        wake_after_take_over(rig, workload, hit, zombie, rig.start(without=guards))
+        rig.until_step(zombie, Step.COMMITTED, after=hit.at, partition=hit.partition)
+    rig.until(rig.is_at_rest, "all commands to be handled")
+    found = [violation.text for violation in rig.violations() if violation.invariant == "I2"]
+    assert any("more than once" in text or "2 outcomes" in text for text in found), found
+
+
 def wake_after_take_over(
     rig: Rig, workload: Workload, hit: Happened, zombie: WorkerProcess, other: WorkerProcess
 ) -> None:
