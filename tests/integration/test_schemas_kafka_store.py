@@ -170,20 +170,19 @@ def test_a_fingerprint_that_is_not_found_holds_nobody_up_twice(make_store: MakeS
 
 
 def test_whoever_has_little_patience_waits_no_longer_and_spoils_nobody_elses(make_store: MakeStore) -> None:
-    store = make_store(wait_seconds=1.5)
+    store = make_store(wait_seconds=3)
     with ThreadPoolExecutor(1) as pool:
         patient = pool.submit(store.get, TEXT.fingerprint)
-        started = time.monotonic()
         with pytest.raises(UnknownFingerprint, match=r"waited 0.2 s"):
             store.get(TEXT.fingerprint, patience_seconds=0.2)
-        assert 0.2 <= time.monotonic() - started < 1.2
-        with pytest.raises(UnknownFingerprint, match=r"waited 1.5 s"):
-            patient.result(10)
+        assert not patient.done()
+        with pytest.raises(UnknownFingerprint, match=r"waited 3 s"):
+            patient.result(20)
     # who would wait longer than was waited in vain, does
     started = time.monotonic()
     with pytest.raises(UnknownFingerprint):
-        store.get(TEXT.fingerprint, patience_seconds=1.8)
-    assert time.monotonic() - started >= 1.8
+        store.get(TEXT.fingerprint, patience_seconds=3.3)
+    assert time.monotonic() - started >= 3.3
     # and what arrives meanwhile is found within a second, though nobody waits for it any more
     make_store().register(TEXT)
     deadline = time.monotonic() + 5
