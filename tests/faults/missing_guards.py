@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
+from eventsource.commands.owner import PartitionOwner
 from eventsource.log import transactions
 from eventsource.log.admin import LogAdmin
 from eventsource.log.transactions import PartitionWriter
@@ -68,12 +69,18 @@ def _group_fence() -> None:
     transactions.check_group_metadata = ghost
 
 
+def _loss() -> None:
+    """Whoever loses a partition ends as whoever gives it back: with the transaction that it is in."""
+    PartitionOwner.lose = PartitionOwner.stop  # type: ignore[method-assign]
+
+
 _REMOVALS: Final[dict[str, Callable[[], None]]] = {
     "suspicion": _suspicion,
     "renewal": _renewal,
     "partition fence": _partition_fence,
     "uncommitted end": _uncommitted_end,
     "group fence": _group_fence,
+    "loss": _loss,
 }
 
 
