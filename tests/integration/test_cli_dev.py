@@ -65,11 +65,12 @@ def test_it_prints_addresses_that_answer_and_stops_in_order_on_sigterm(tmp_path:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         admin = AdminClient({"bootstrap.servers": addresses["bootstrap_servers"]})
         assert len(admin.list_topics(timeout=10).brokers) == 1
+        data_dir = Path(addresses["data_dir"])
         assert addresses["environment"] == {
             "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS": addresses["bootstrap_servers"],
             "EVENTSOURCE_POSTGRES__URL": addresses["postgres_url"],
+            "EVENTSOURCE_WORKER__STATE_DIR": str(data_dir / "stores"),
         }
-        data_dir = Path(addresses["data_dir"])
         servers = servers_of(data_dir)
         process.terminate()
         rest, errors = process.communicate(timeout=60)
