@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,12 +42,3 @@ def rig(fault_settings: Settings, tmp_path: Path, seed: int) -> Iterator[Rig]:
     """A ledger in a namespace of its own."""
     with Rig(fault_settings, tmp_path, seed) as made:
         yield made
-
-
-@pytest.fixture
-def make_rig(fault_settings: Settings, tmp_path: Path, seed: int) -> Iterator[Callable[[Settings], Rig]]:
-    """A ledger with settings made from those of the fault tests."""
-    import contextlib
-
-    with contextlib.ExitStack() as stack:
-        yield lambda settings: stack.enter_context(Rig(settings, tmp_path, seed))

@@ -22,6 +22,7 @@ CLIENTS: Final = 2
 _ATTEMPT_SECONDS: Final = 2.0
 _IN_FLIGHT: Final = 6
 _PAUSE_SECONDS: Final = 0.005
+_PATIENCE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,12 @@ class Workload:
         seed: int,
         *,
         accounts: Sequence[str],
-        patience_seconds: float = 60.0,
     ) -> None:
         self._clients = [connect() for _ in range(CLIENTS)]
         self._history = history
         self._seed = seed
         self._accounts = accounts
-        self._patience = patience_seconds
+        self._patience_seconds = _PATIENCE_SECONDS
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class Workload:
     ) -> None:
         self._stop.set()
         if kind is not None:
-            self._patience = 0.0  # the test has failed already: nobody waits for answers
+            self._patience_seconds = 0.0  # the test has failed already: nobody waits for answers
         for thread in self._threads:
             thread.join()
         for client in self._clients:
@@ -126,10 +126,10 @@ class Workload:
         return _Sent(invocation, command, pending)
 
     def _await(self, sent: _Sent, rng: random.Random) -> None:
-        deadline = monotonic() + self._patience
+        deadline = monotonic() + self._patience_seconds
         while (result := self._result(sent)).status == UNKNOWN:
             if monotonic() > deadline:
-                raise AssertionError(f"no answer to {sent.invocation} in {self._patience:g} s")
+                raise AssertionError(f"no answer to {sent.invocation} in {self._patience_seconds:g} s")
             # Under its own id, and through either client: what it was is known afterwards, and it has one effect.
             again = replace(sent.invocation, attempt=sent.invocation.attempt + 1, client=rng.randrange(CLIENTS))
             sent = self._send(again, sent.command, sent.pending)
