@@ -135,12 +135,14 @@ class InvariantBroken(CommandError):
 
 
 class Expired(CommandError):
-    """Raised when a command is older than the deduplication window. It was not executed: send it anew if it still holds."""
+    """Raised when a command is older than the deduplication window. It was not executed now; whether it was before is not known any
+    more: look at the aggregate, and send it under a new command id if it has not taken effect.
+    """
 
     def __init__(self, command_id: str, window_seconds: float) -> None:
         super().__init__(
-            f"command {command_id} is older than the deduplication window of {window_seconds:g} s and was not executed: "
-            "send it under a new command id if it still holds"
+            f"command {command_id} is older than the deduplication window of {window_seconds:g} s and was not executed now; whether "
+            "it was before is not known any more: load the aggregate, and send it under a new command id if it has not taken effect"
         )
         self.command_id = command_id
         self.window_seconds = window_seconds
