@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
 from eventsource.commands.builtin import pack_events
@@ -14,8 +14,6 @@ from eventsource.schemas import MessageCodec, SchemaStore, StateCodec
 
 A = TypeVar("A", bound=Aggregate[Any])
 
-_EventCodecs = Mapping[type[Event], tuple[str, MessageCodec[Any]]]
-
 
 class ClientCodecs:
     """Safe to share between threads: what two of them make at the same time is equal, and one of both is kept."""
@@ -23,7 +21,6 @@ class ClientCodecs:
     def __init__(self, schemas: SchemaStore) -> None:
         self._schemas = schemas
         self._commands: dict[type[Command], MessageCodec[Any]] = {}
-        self._events: dict[type[Aggregate[Any]], _EventCodecs] = {}
         self._decoders: dict[type[Aggregate[Any]], EventDecoder] = {}
         self._states: dict[type[Aggregate[Any]], StateCodec[Any]] = {}
 
@@ -42,31 +39,19 @@ class ClientCodecs:
         """
         if isinstance(events, Event):
             raise InvalidArgument("append takes several events: put a single one in a list")
-        codecs = self._event_codecs(aggregate)
+        definition, decoder = aggregate.__definition__, self.decoder(aggregate)
+        kinds = set(definition.events.values())
         packed = []
         for event in events:
-            found = codecs.get(type(event))
-            if found is None:
-                definition = aggregate.__definition__
+            kind = type(event)
+            if kind not in kinds:
                 raise DefinitionError(
-                    f"{type(event).__name__} is no event of {definition.name!r}: append those that it applies: "
-                    f"{', '.join(sorted(kind.__name__ for kind in codecs))}"
+                    f"{kind.__name__} is no event of {definition.name!r}: append those that it applies: "
+                    f"{', '.join(sorted(known.__name__ for known in kinds))}"
                 )
-            ce_type, codec = found
-            packed.append((ce_type, codec.encode(event)))
+            _, ce_type = type_header(kind.message_name, kind.message_revision)
+            packed.append((ce_type.decode(), decoder.codec(kind).encode(event)))
         return pack_events(packed)
-
-    def _event_codecs(self, aggregate: type[Aggregate[Any]]) -> _EventCodecs:
-        codecs = self._events.get(aggregate)
-        if codecs is None:
-            codecs = self._events[aggregate] = {
-                event: (
-                    type_header(event.message_name, event.message_revision)[1].decode(),
-                    MessageCodec(event, event.message_name, self._schemas),
-                )
-                for event in aggregate.__definition__.events.values()
-            }
-        return codecs
 
     def decoder(self, aggregate: type[Aggregate[Any]]) -> EventDecoder:
         """What reads an aggregate's events."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.request import Request
-from eventsource.commands.status import OUTCOME_NAME, Outcome
+from eventsource.commands.status import Outcome
 from eventsource.domain import Event
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import DecodeError, MessageTooLarge
@@ -21,7 +22,7 @@ from eventsource.log.headers import (
 )
 from eventsource.log.record import Outgoing
 from eventsource.names import Names
-from eventsource.schemas import MessageCodec, SchemaStore, record_fields, written_fingerprint
+from eventsource.schemas import MessageCodec, record_fields, written_fingerprint
 
 
 class FactRecords:
@@ -33,7 +34,7 @@ class FactRecords:
         partition: int,
         names: Names,
         commands_topic_id: bytes,
-        schemas: SchemaStore,
+        codecs: AggregateCodecs,
         max_event_bytes: int,
     ) -> None:
         self.source = f"/{names.prefix}/{definition.name}"
@@ -44,14 +45,13 @@ class FactRecords:
         self._events_topic = names.events(definition.name)
         self._outcomes_topic = names.outcomes(definition.name)
         self._source = source_header(self.source)
-        codecs = {event: MessageCodec(event, event.message_name, schemas) for event in set(definition.events.values())}
-        self._codecs: dict[str, MessageCodec[Any]] = {name: codecs[event] for name, event in definition.events.items()}
+        self._codecs = {name: codecs.events.codec(event) for name, event in definition.events.items()}
         self._by_class: dict[type[Event], tuple[Callable[[Any], bytes], tuple[str, bytes]]] = {
-            event: (codec.encode, type_header(event.message_name, event.message_revision))
-            for event, codec in codecs.items()
+            event: (self._codecs[name].encode, type_header(event.message_name, event.message_revision))
+            for name, event in definition.events.items()
         }
-        self._outcomes = MessageCodec(Outcome, OUTCOME_NAME, schemas)
-        self._schemas = schemas
+        self._outcomes = codecs.outcomes
+        self._schemas = codecs.schemas
         self._appendable: set[tuple[int, int]] = set()
         self._command_types = {name: type_header(name) for name in definition.commands}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -64,6 +63,3 @@ class Generations(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self.unsaved) + len(self._young) + sum(1 for key in self._old if key not in self._young)
-
-    def __iter__(self) -> Iterator[K]:
-        return iter({**self._old, **self._young, **self.unsaved})

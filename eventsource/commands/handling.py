@@ -14,11 +14,12 @@ import structlog
 from opentelemetry import trace
 
 from eventsource.app import App
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.builtin import APPEND, LOAD, unpack_events
 from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
 from eventsource.commands.facts import FactRecords
-from eventsource.commands.handled import MAX_STATE_BYTES, Handled
+from eventsource.commands.handled import Handled
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.request import PendingReply, Request, read_request
@@ -40,7 +41,6 @@ from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
 from eventsource.log.recorded import time_from_ms
 from eventsource.names import Names
-from eventsource.schemas import MessageCodec, SchemaStore, StateCodec
 from eventsource.telemetry import handling_span, trace_parent
 
 _log = structlog.get_logger("eventsource.commands")
@@ -64,10 +64,9 @@ class CommandHandling:
         *,
         names: Names,
         commands_topic_id: bytes,
-        schemas: SchemaStore,
+        codecs: AggregateCodecs,
         window_ms: int | None,
         max_event_bytes: int,
-        state_codec: StateCodec[Any] | None = None,
         budget: MemoryBudget | None = None,
     ) -> None:
         self.definition = aggregate.__definition__
@@ -77,10 +76,10 @@ class CommandHandling:
         self._max_bytes = max_event_bytes
         self._refused: dict[int, str] = {}
         self._dead_letters_topic = names.dead_letters(self.definition.name)
-        self._facts = FactRecords(self.definition, partition, names, commands_topic_id, schemas, max_event_bytes)
+        self._facts = FactRecords(self.definition, partition, names, commands_topic_id, codecs, max_event_bytes)
         self._source = self._facts.source
-        self._commands: dict[str, MessageCodec[Command]] = codecs_by_name(self.definition.commands, schemas)
-        self._state_codec = state_codec
+        self._commands = codecs.commands
+        self._state_codec = codecs.state
         self._spans: list[trace.Span] = []
 
     @property
@@ -111,7 +110,7 @@ class CommandHandling:
                 self._handle_one(request, handled)
             else:
                 self._handle_traced(request, request.headers.traceparent, handled)
-            if handled.state_bytes > MAX_STATE_BYTES:
+            if handled.is_full:
                 handled.next_offset = request.record.offset + 1
                 return handled
         handled.next_offset = batch[-1].offset + 1
@@ -389,9 +388,3 @@ def text_of(error: BaseException) -> str:
         return str(error)[:_MESSAGE_CHARACTERS]
     except Exception:  # noqa: BLE001 - user code again: an error that cannot say what it is
         return "the error has no readable text"
-
-
-def codecs_by_name(classes: Any, schemas: SchemaStore) -> dict[str, Any]:
-    """One codec per message class, under each of its names."""
-    by_class = {message: MessageCodec(message, message.message_name, schemas) for message in set(classes.values())}
-    return {name: by_class[message] for name, message in classes.items()}

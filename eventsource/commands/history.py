@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from eventsource.commands.loaded import Loaded
 from eventsource.domain import Aggregate
-from eventsource.errors import ForkDetected, HeaderError, InvalidArgument, LoadFailed, NotFound, VersionNotReached
-from eventsource.log.events import EventDecoder, SequenceCheck
-from eventsource.log.headers import EventHeaders, read_event_headers
+from eventsource.errors import ForkDetected, InvalidArgument, LoadFailed, NotFound, VersionNotReached
+from eventsource.log.events import EventDecoder, SequenceCheck, event_headers_of
+from eventsource.log.headers import EventHeaders
 from eventsource.log.record import Record
 from eventsource.log.recorded import ms_from_time, time_from_ms
 from eventsource.log.token import Token
@@ -67,10 +67,7 @@ class AggregateHistory(Generic[A]):
 
         Raises `ForkDetected`, `HeaderError`, `DecodeError`, `UnknownFingerprint`, and `LoadFailed` when the event cannot be applied.
         """
-        try:
-            headers = read_event_headers(record.headers)
-        except HeaderError as error:
-            raise HeaderError(f"{record.topic}[{record.partition}]@{record.offset}: {error}") from error
+        headers = event_headers_of(record)
         self._check.check_version(self._definition.name, self._id, headers.version, record.partition, record.offset)
         self._check_whole(headers)
         self._newest = headers

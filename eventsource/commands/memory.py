@@ -82,12 +82,8 @@ class PartitionMemory:
 
     def prefetch(self, requests: Sequence[Request]) -> None:
         """Reads from disk, in one go, what a batch will ask for and memory does not hold."""
-        if self._store is None:
-            return
-        if not self.states.aggregates.complete:
-            self.prefetch_aggregates(request.aggregate_id for request in requests)
-        if not self.known.answers.complete:
-            self._prefetch_answers(request.headers.command_id for request in requests)
+        self.prefetch_aggregates(request.aggregate_id for request in requests)
+        self._prefetch_answers(request.headers.command_id for request in requests)
 
     def prefetch_aggregates(self, aggregate_ids: Iterable[str]) -> None:
         """Reads those aggregates from disk that memory does not hold."""
@@ -102,7 +98,7 @@ class PartitionMemory:
         self._absent_aggregates = {id_ for id_ in absent if id_ not in found}
 
     def _prefetch_answers(self, command_ids: Iterable[str]) -> None:
-        if self._store is None:
+        if self._store is None or self.known.answers.complete:
             return
         absent = self.known.absent(command_ids)
         found = self._store.answers(absent)

@@ -16,6 +16,7 @@ import structlog
 
 from eventsource.app import App
 from eventsource.clock import Clock
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.handled import Handled
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.memory_budget import MemoryBudget
@@ -36,7 +37,6 @@ from eventsource.log.record import Record
 from eventsource.log.steps import Step, StepListener
 from eventsource.log.transactions import PartitionWriter, is_checked_metadata
 from eventsource.names import Names
-from eventsource.schemas import SchemaStore, StateCodec
 from eventsource.settings import Settings
 from eventsource.telemetry import OwnerMetrics
 
@@ -60,14 +60,13 @@ class OwnerParts:
     app: App
     aggregate: type[Aggregate[Any]]
     settings: Settings
-    schemas: SchemaStore
+    codecs: AggregateCodecs
     clock: Clock
     admin: LogAdmin
     membership: Membership
     replies: ReplySender
     topic_ids: Mapping[str, bytes]
     """Kafka's ids of the aggregate's commands, events and outcomes topics."""
-    state_codec: StateCodec[Any] | None
     budget: MemoryBudget
     on_step: StepListener
 
@@ -104,10 +103,9 @@ class PartitionOwner:
             partition,
             names=names,
             commands_topic_id=parts.topic_ids[self._commands[0]],
-            schemas=parts.schemas,
+            codecs=parts.codecs,
             window_ms=parts.window_ms,
             max_event_bytes=parts.settings.worker.max_event_bytes,
-            state_codec=parts.state_codec,
             budget=parts.budget,
         )
         self._memory = self._handling.memory
@@ -155,11 +153,11 @@ class PartitionOwner:
     def _new_replay(self) -> PartitionReplay:
         parts = self._parts
         topic_id = parts.topic_ids[self._commands[0]]
-        return PartitionReplay(parts.aggregate, self.partition, self._memory, parts.schemas, topic_id)
+        return PartitionReplay(parts.aggregate, self.partition, self._memory, parts.codecs, topic_id)
 
     def _store_place(self) -> StorePlace | None:
         parts, names, name = self._parts, self._parts.names, self._name
-        codec = parts.state_codec
+        codec = parts.codecs.state
         if codec is None:
             return None
         identity = StoreIdentity(

@@ -23,7 +23,6 @@ from eventsource.schemas import StateCodec
 _log = structlog.get_logger("eventsource.owner")
 
 _READ_SECONDS: Final = 0.1
-_REPLAY_RECORDS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,23 +194,13 @@ class PartitionRecovery:
         if start >= end:
             return True
         reader.assign({where: start})
-        moved_at = self._clock.monotonic()
-        # The position passes transaction markers, which no record shows: only it tells that the end was reached.
-        while reader.position(*where) < end:
-            if self._stopped():
-                return False
-            records = reader.read(_REPLAY_RECORDS, _READ_SECONDS)
-            now = self._clock.monotonic()
-            if records:
-                take(records)
-                moved_at = now
-                self._save(now)
-            elif now - moved_at > self._patience_seconds:
-                raise BrokerUnavailable(
-                    f"{where[0]}[{where[1]}] could not be read to its end {end}: the reader stands at {reader.position(*where)}; "
-                    "check for a hanging transaction with kafka-transactions"
-                )
-        return True
+        monotonic = self._clock.monotonic
+        for records in reader.read_to(
+            {where: end}, patience_seconds=self._patience_seconds, monotonic=monotonic, stopped=self._stopped
+        ):
+            take(records)
+            self._save(monotonic())
+        return not self._stopped()
 
     def _save(self, now: float) -> None:
         if self.replay.between_commands and self._memory.checkpoint_due(now, idle=False):

@@ -8,15 +8,15 @@ from typing import Any
 
 import structlog
 
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.deduplication import Answer
 from eventsource.commands.memory import PartitionMemory
-from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
+from eventsource.commands.status import Status
 from eventsource.domain import Aggregate, Event
-from eventsource.errors import DecodeError, ForkDetected, HeaderError, OffsetLost, UnknownFingerprint
-from eventsource.log.events import EventDecoder
-from eventsource.log.headers import EventHeaders, Origin, read_event_headers, read_outcome_headers
+from eventsource.errors import DecodeError, ForkDetected, OffsetLost, UnknownFingerprint
+from eventsource.log.events import event_headers_of
+from eventsource.log.headers import EventHeaders, Origin, read_outcome_headers
 from eventsource.log.record import Record
-from eventsource.schemas import MessageCodec, SchemaStore
 
 _log = structlog.get_logger("eventsource.replay")
 
@@ -36,14 +36,14 @@ class PartitionReplay:
         aggregate: type[Aggregate[Any]],
         partition: int,
         memory: PartitionMemory,
-        schemas: SchemaStore,
+        codecs: AggregateCodecs,
         commands_topic_id: bytes,
     ) -> None:
         self._memory = memory
         self._partition = partition
         self._name = aggregate.__definition__.name
-        self._decoder = EventDecoder(aggregate, schemas)
-        self._outcomes = MessageCodec(Outcome, OUTCOME_NAME, schemas)
+        self._decoder = codecs.events
+        self._outcomes = codecs.outcomes
         self._topic_id = commands_topic_id
         self._unfinished: tuple[str, EventHeaders] | None = None
         self.events = 0
@@ -66,10 +66,7 @@ class PartitionReplay:
                 memory.position.newest_event = newest[0], newest[1].ce_id
 
     def _event(self, record: Record) -> EventHeaders:
-        try:
-            headers = read_event_headers(record.headers)
-        except HeaderError as error:
-            raise HeaderError(f"{record.topic}[{record.partition}]@{record.offset}: {error}") from error
+        headers = event_headers_of(record)
         event: Event | str
         try:
             event = self._decoder.event(record, headers)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner import OwnerParts, PartitionOwner
 from eventsource.commands.owner_state import OwnerState
@@ -50,7 +51,7 @@ class CommandWorker:
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then ends every transaction and leaves the group. Raises what an owner failed of."""
-        app, settings = self._context.app, self._context.settings
+        app, settings, schemas = self._context.app, self._context.settings, self._context.schemas
         kafka = settings.kafka
         names = app.names(settings.namespace)
         name = self._aggregate.__definition__.name
@@ -73,13 +74,12 @@ class CommandWorker:
             app=app,
             aggregate=self._aggregate,
             settings=settings,
-            schemas=self._context.schemas,
+            codecs=AggregateCodecs(self._aggregate, schemas, _state_codec(self._aggregate, schemas)),
             clock=self._context.clock,
             admin=admin,
             membership=membership,
             replies=replies,
             topic_ids=topic_ids,
-            state_codec=_state_codec(self._aggregate, self._context.schemas),
             budget=self._budget,
             on_step=self._context.on_step,
         )

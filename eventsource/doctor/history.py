@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from eventsource.app import App
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.replaying import PartitionReplay
 from eventsource.doctor.facts import Owned, PartitionHistory
@@ -13,7 +14,7 @@ from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.partitioner import partition_for
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
-from eventsource.schemas import KafkaSchemaStore, SchemaStore
+from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import Settings
 
 
@@ -32,8 +33,9 @@ def replay_partitions(
     with schemas, LogReader(config) as reader:
         histories = []
         for each in owned:
+            codecs = AggregateCodecs(app.aggregates[each.aggregate], schemas)
             for number in range(each.partitions):
-                replay = _Replay(app, each, number, admin, reader, schemas, settings.kafka.request_timeout_seconds)
+                replay = _Replay(app, each, number, admin, reader, codecs, settings.kafka.request_timeout_seconds)
                 histories.append(replay.run())
                 on_history(histories[-1])
         return tuple(histories)
@@ -47,7 +49,7 @@ class _Replay:
         partition: int,
         admin: LogAdmin,
         reader: LogReader,
-        schemas: SchemaStore,
+        codecs: AggregateCodecs,
         timeout_seconds: float,
     ) -> None:
         self._owned = owned
@@ -61,7 +63,7 @@ class _Replay:
             raise TopicMissing(f"topic {owned.commands} is missing: make it with `eventsource topics apply MODULE:APP`")
         # Answers are nobody's here: they may be forgotten as soon as the log allows.
         self._memory = PartitionMemory(aggregate.__definition__, window_ms=0)
-        self._replay = PartitionReplay(aggregate, partition, self._memory, schemas, topic_id)
+        self._replay = PartitionReplay(aggregate, partition, self._memory, codecs, topic_id)
         self._foreign: list[tuple[str, str]] = []
         self._misrouted: list[tuple[str, str]] = []
         self._right: dict[bytes, int] = {}

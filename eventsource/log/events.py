@@ -9,7 +9,7 @@ from eventsource.errors import DecodeError, ForkDetected, HeaderError
 from eventsource.log.headers import EventHeaders, read_event_headers
 from eventsource.log.record import Record
 from eventsource.log.recorded import Recorded, time_from_ms
-from eventsource.schemas import MessageCodec, SchemaStore
+from eventsource.schemas import MessageCodec, SchemaStore, codecs_by_name
 
 
 class EventDecoder:
@@ -18,12 +18,7 @@ class EventDecoder:
     def __init__(self, aggregate: type[Aggregate[Any]], store: SchemaStore) -> None:
         definition = aggregate.__definition__
         self.aggregate = definition.name
-        self._codecs: dict[str, MessageCodec[Event]] = {}
-        by_class: dict[type[Event], MessageCodec[Event]] = {}
-        for name, event in definition.events.items():
-            if event not in by_class:
-                by_class[event] = MessageCodec(event, event.message_name, store)
-            self._codecs[name] = by_class[event]
+        self._codecs: dict[str, MessageCodec[Event]] = codecs_by_name(definition.events, store)
 
     def codec(self, event: type[Event]) -> MessageCodec[Event]:
         """The codec of an event class of this aggregate."""
@@ -31,15 +26,11 @@ class EventDecoder:
 
     def decode(self, record: Record) -> Recorded:
         """The event in a record. Raises `HeaderError`, `DecodeError` or `UnknownFingerprint`, naming where the record stands."""
-        where = _where(record)
-        try:
-            headers = read_event_headers(record.headers)
-        except HeaderError as error:
-            raise HeaderError(f"{where}: {error}") from error
+        headers = event_headers_of(record)
         event = self.event(record, headers)
         return Recorded(
             aggregate=self.aggregate,
-            id=_aggregate_id(record, where),
+            id=_aggregate_id(record),
             version=headers.version,
             event=event,
             time=time_from_ms(headers.time_ms),
@@ -72,15 +63,25 @@ class EventDecoder:
         )
 
 
+def event_headers_of(record: Record) -> EventHeaders:
+    """The headers of an event record. Raises `HeaderError` naming where the record stands."""
+    try:
+        return read_event_headers(record.headers)
+    except HeaderError as error:
+        raise HeaderError(f"{_where(record)}: {error}") from error
+
+
 def _where(record: Record) -> str:
     return f"{record.topic}[{record.partition}]@{record.offset}"
 
 
-def _aggregate_id(record: Record, where: str) -> str:
+def _aggregate_id(record: Record) -> str:
     try:
         return record.key.decode()
     except UnicodeDecodeError:
-        raise DecodeError(f"{where}: the key is not UTF-8: only the framework may write to an events topic") from None
+        raise DecodeError(
+            f"{_where(record)}: the key is not UTF-8: only the framework may write to an events topic"
+        ) from None
 
 
 class SequenceCheck:

@@ -78,13 +78,18 @@ class LogReader:
         *,
         patience_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[list[Record]]:
         """What there is up to these offsets of the partitions that were assigned, each below its end; nothing beyond.
+
+        It ends early where `stopped` says so, which is asked ten times a second at least.
 
         Raises `BrokerUnavailable` when nothing has moved for `patience_seconds`, and what `read` raises.
         """
         position, moved_at = -1, monotonic()
         while behind := [where for where, end in ends.items() if self.position(*where) < end]:
+            if stopped():
+                return
             # In slices: a read goes on waiting for a record where only a transaction's marker was left to pass.
             records = self.read(_READ_TO_RECORDS, _READ_TO_SECONDS)
             now = monotonic()

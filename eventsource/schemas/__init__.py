@@ -1,7 +1,7 @@
 """Messages and states as Avro: exact forms, fingerprints, schema stores."""
 
 from eventsource.schemas.avro_schema import AvroSchema
-from eventsource.schemas.codec import MessageCodec
+from eventsource.schemas.codec import MessageCodec, codecs_by_name
 from eventsource.schemas.kafka_store import KafkaSchemaStore
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.message_schema import message_schema
@@ -19,6 +19,7 @@ __all__ = [
     "SchemaStore",
     "SchemaText",
     "StateCodec",
+    "codecs_by_name",
     "message_schema",
     "record_fields",
     "written_fingerprint",

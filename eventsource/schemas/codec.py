@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -35,3 +35,9 @@ class MessageCodec(SingleObjectCodec[M]):
             aliases = getattr(model, "message_aliases", ())
         self.model = model
         super().__init__(message_schema(model, record_name, aliases), store, limits)
+
+
+def codecs_by_name(classes: Mapping[str, type[Any]], store: SchemaStore) -> dict[str, MessageCodec[Any]]:
+    """A codec for each message class, under each of the class's names."""
+    by_class = {message: MessageCodec(message, message.message_name, store) for message in set(classes.values())}
+    return {name: by_class[message] for name, message in classes.items()}

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from eventsource.app import App
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.answers import answer_of, loaded_from
 from eventsource.commands.builtin import APPEND, LOAD
 from eventsource.commands.client_codecs import ClientCodecs
@@ -54,6 +55,7 @@ class TestApp:
         self._schemas = MemorySchemaStore()
         self._log = MemoryLog()
         self._handlings: dict[tuple[str, int], CommandHandling] = {}
+        self._handling_codecs: dict[type[Aggregate[Any]], AggregateCodecs] = {}
         self._codecs = ClientCodecs(self._schemas)
         self._decoders = {name: EventDecoder(aggregate, self._schemas) for name, aggregate in app.aggregates.items()}
         self._recorded: list[Recorded] = []
@@ -244,12 +246,18 @@ class TestApp:
                 partition,
                 names=self._names,
                 commands_topic_id=MemoryLog.topic_id(self._names.commands(name)),
-                schemas=self._schemas,
+                codecs=self._aggregate_codecs(aggregate),
                 window_ms=None if forever else _DAY_MS,
                 max_event_bytes=_MAX_EVENT_BYTES,
-                state_codec=self._state_codec(aggregate),
             )
         return handling
+
+    def _aggregate_codecs(self, aggregate: type[Aggregate[Any]]) -> AggregateCodecs:
+        codecs = self._handling_codecs.get(aggregate)
+        if codecs is None:
+            codecs = AggregateCodecs(aggregate, self._schemas, self._state_codec(aggregate))
+            self._handling_codecs[aggregate] = codecs
+        return codecs
 
     def _state_codec(self, aggregate: type[A]) -> StateCodec[A] | None:
         try:

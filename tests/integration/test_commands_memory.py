@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventsource.app import App
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.handled import Handled
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.memory import CHECKPOINT_COMMANDS
@@ -79,10 +80,9 @@ class Partition:
             0,
             names=APP.names(),
             commands_topic_id=b"t" * 16,
-            schemas=self.schemas,
+            codecs=AggregateCodecs(Exact, self.schemas, self.codec),
             window_ms=None,
             max_event_bytes=900_000,
-            state_codec=self.codec,
             budget=self.budget,
         )
         identity = StoreIdentity("exact", 0, "a", "b", "c", "d", None)

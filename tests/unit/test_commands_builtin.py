@@ -9,7 +9,7 @@ import pytest
 
 from eventsource.app import App
 from eventsource.commands import handled as handled_module
-from eventsource.commands import handling as handling_module
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.builtin import APPEND, LOAD, pack_events, unpack_events
 from eventsource.commands.dead_letters import DEAD_LETTER_HEADER
 from eventsource.commands.handled import Handled
@@ -84,10 +84,9 @@ class Partition:
             0,
             names=APP.names(),
             commands_topic_id=b"t" * 16,
-            schemas=self.schemas,
+            codecs=AggregateCodecs(Box, self.schemas, self.states),
             window_ms=None,
             max_event_bytes=max_event_bytes,
-            state_codec=self.states,
         )
         self.offset = self.written = 0
 
@@ -306,8 +305,7 @@ def test_a_state_too_large_for_a_reply_is_told(partition: Partition, monkeypatch
 
 
 def test_a_batch_ends_where_its_loads_take_enough_memory(partition: Partition, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (handled_module, handling_module):
-        monkeypatch.setattr(module, "MAX_STATE_BYTES", 20)
+    monkeypatch.setattr(handled_module, "MAX_STATE_BYTES", 20)
     partition.take(partition.put(1))
     batch = [partition.load(), partition.load(), partition.load(), partition.put(1)]
     handled = partition.handling.handle(batch)

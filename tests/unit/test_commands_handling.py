@@ -10,6 +10,7 @@ import pytest
 from pydantic import Field
 
 from eventsource.app import App
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.deduplication import CLOCK_SKEW_MS
 from eventsource.commands.handled import Handled
 from eventsource.commands.handling import CommandHandling
@@ -124,7 +125,7 @@ class Partition:
             PARTITION,
             names=APP.names(),
             commands_topic_id=TOPIC_ID,
-            schemas=self.schemas,
+            codecs=AggregateCodecs(Account, self.schemas),
             window_ms=window_ms,
             max_event_bytes=max_event_bytes,
         )
@@ -192,12 +193,12 @@ class Partition:
             PARTITION,
             names=APP.names(),
             commands_topic_id=TOPIC_ID,
-            schemas=self.schemas,
+            codecs=AggregateCodecs(Account, self.schemas),
             window_ms=changes.get("window_ms", DAY_MS),
             max_event_bytes=900_000,
         )
         other.replay = replay = PartitionReplay(  # type: ignore[attr-defined]
-            Account, PARTITION, other.handling.memory, self.schemas, TOPIC_ID
+            Account, PARTITION, other.handling.memory, AggregateCodecs(Account, self.schemas), TOPIC_ID
         )
         replay.take_events(self.log["bank.account.events"])
         replay.take_outcomes(self.log["bank.account.outcomes"])
@@ -487,7 +488,8 @@ def test_a_replay_that_was_interrupted_inside_a_command_goes_on_where_it_was(
     partition.take(partition.command(Open(owner="Ada")), partition.command(Split(parts=2)))
     successor = Partition()
     successor.schemas = partition.schemas
-    replay = PartitionReplay(Account, PARTITION, successor.handling.memory, partition.schemas, TOPIC_ID)
+    codecs = AggregateCodecs(Account, partition.schemas)
+    replay = PartitionReplay(Account, PARTITION, successor.handling.memory, codecs, TOPIC_ID)
     first, second, third = partition.log["bank.account.events"]
     replay.take_events([first])
     replay.take_events([second])

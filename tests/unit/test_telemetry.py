@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from eventsource import telemetry
 from eventsource.app import App
+from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.handled import Handled
 from eventsource.commands.handling import CommandHandling
 from eventsource.domain import Aggregate, Command, Event, applies, creates
@@ -81,7 +82,7 @@ class Partition:
             0,
             names=APP.names(),
             commands_topic_id=b"t" * 16,
-            schemas=self.schemas,
+            codecs=AggregateCodecs(Account, self.schemas),
             window_ms=None,
             max_event_bytes=900_000,
         )
