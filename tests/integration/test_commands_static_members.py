@@ -115,8 +115,15 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None
 
 def test_a_member_that_comes_back_takes_its_own_partitions_and_disturbs_nobody(start: Callable[[str], Member]) -> None:
     first, second = start("a"), start("b")
-    until(lambda: first.worker.ready() and second.worker.ready(), "both members have their partitions")
-    until(lambda: len(first.worker._owners) == len(second.worker._owners) == 1, "each of them has one")
+    # Of one mind and at one moment: a member that has no partition yet is ready too, and one that has just got it is not.
+    until(
+        lambda: (
+            len(first.worker._owners) == len(second.worker._owners) == 1
+            and first.worker.ready()
+            and second.worker.ready()
+        ),
+        "each of both members handles one partition",
+    )
     (owned,) = (partition for _, partition in first.worker._owners)
     (other,) = (partition for _, partition in second.worker._owners)
     before = len(second.fenced())
