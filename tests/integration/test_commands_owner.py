@@ -12,15 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventsource.app import App
-from eventsource.clock import SystemClock
 from eventsource.commands.owner_state import OwnerState
-from eventsource.commands.worker import CommandWorker
-from eventsource.consuming.definition import ConsumerContext
 from eventsource.domain import Aggregate, Command, Event, applies, creates, decides
 from eventsource.log.steps import Step, StepListener, ignore_step
 from eventsource.log.topics import apply
-from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import ClientSettings, KafkaSettings, Settings, WorkerSettings
+from tests.integration.command_threads import WorkerThread
 
 
 class Add(Command, name="add"):
@@ -69,25 +66,11 @@ def settings(eventsource_stack: Any, eventsource_namespace: str, tmp_path: Path)
     return made
 
 
-class Life:
+class Life(WorkerThread):
     """One worker from its start to its end."""
 
     def __init__(self, settings: Settings, on_step: StepListener = ignore_step) -> None:
-        self._schemas = KafkaSchemaStore(APP.names(settings.namespace).schemas, settings.kafka.client_config())
-        context = ConsumerContext(APP, settings, self._schemas, SystemClock(), on_step)
-        self.worker = CommandWorker(Counter, context)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self.worker.run, args=(self._stop,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        self._schemas.close()
+        super().__init__(APP, Counter, settings, on_step)
 
 
 def add(settings: Settings, *amounts: int) -> list[int]:

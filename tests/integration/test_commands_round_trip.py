@@ -16,10 +16,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from pydantic import Field
 
 from eventsource.app import App
-from eventsource.clock import SystemClock
 from eventsource.commands.client import Client
-from eventsource.commands.worker import CommandWorker
-from eventsource.consuming.definition import ConsumerContext
 from eventsource.doctor import check_start
 from eventsource.domain import Aggregate, Command, Event, Rejected, applies, creates, decides
 from eventsource.errors import (
@@ -39,11 +36,9 @@ from eventsource.errors import (
 from eventsource.log.admin import LogAdmin
 from eventsource.log.headers import read_event_headers
 from eventsource.log.partitioner import partition_for
-from eventsource.log.reader import LogReader
-from eventsource.log.record import Record
 from eventsource.log.topics import apply, plan
-from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import ClientSettings, KafkaSettings, Settings
+from tests.integration.command_threads import WorkerThread, read_topic
 
 Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=2)]
 
@@ -110,7 +105,8 @@ class Account(Aggregate, name="account"):
         self.balance -= event.amount
 
 
-APP = App("bank", aggregates=[Account], partitions=4)
+PARTITIONS = 4
+APP = App("bank", aggregates=[Account], partitions=PARTITIONS)
 
 
 @pytest.fixture
@@ -123,37 +119,13 @@ def settings(eventsource_stack: Any, eventsource_namespace: str) -> Settings:
     )
 
 
-class Worker:
-    """A command worker in a thread of the test."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._schemas = KafkaSchemaStore(APP.names(settings.namespace).schemas, settings.kafka.client_config())
-        self.worker = CommandWorker(Account, ConsumerContext(APP, settings, self._schemas, SystemClock()))
-        self._stop = threading.Event()
-        self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.worker.run(self._stop)
-        except BaseException as error:  # noqa: BLE001
-            self.failure = error
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        self._schemas.close()
-
-
 @pytest.fixture
-def start_worker(settings: Settings) -> Iterator[Callable[[], Worker]]:
-    started: list[Worker] = []
+def start_worker(settings: Settings) -> Iterator[Callable[[], WorkerThread]]:
+    started: list[WorkerThread] = []
 
-    def start() -> Worker:
-        started.append(Worker(settings))
-        return started[-1]
+    def start() -> WorkerThread:
+        started.append(WorkerThread(APP, Account, settings))
+        return started[-1].start()
 
     apply(APP, settings)
     yield start
@@ -162,33 +134,19 @@ def start_worker(settings: Settings) -> Iterator[Callable[[], Worker]]:
 
 
 @pytest.fixture
-def worker(start_worker: Callable[[], Worker]) -> Worker:
+def worker(start_worker: Callable[[], WorkerThread]) -> WorkerThread:
     return start_worker()
 
 
 @pytest.fixture
-def client(settings: Settings, worker: Worker) -> Iterator[Client]:
+def client(settings: Settings, worker: WorkerThread) -> Iterator[Client]:
     with APP.connect(settings) as connected:
         yield connected
 
 
-def read_topic(settings: Settings, topic: str, partitions: int = 4) -> list[Record]:
-    admin = LogAdmin(settings.kafka.client_config())
-    ends = admin.end_offsets([(topic, number) for number in range(partitions)])
-    records: list[Record] = []
-    with LogReader(settings.kafka.client_config()) as reader:
-        for where, end in ends.items():
-            if end == 0:
-                continue
-            reader.assign({where: 0})
-            while reader.position(*where) < end:
-                records += reader.read(1_000, 0.1)
-    return records
-
-
 def versions(settings: Settings) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    for record in read_topic(settings, APP.names(settings.namespace).events("account")):
+    for record in read_topic(settings, APP.names(settings.namespace).events("account"), PARTITIONS):
         found.setdefault(record.key.decode(), []).append(read_event_headers(record.headers).version)
     return found
 
@@ -228,7 +186,7 @@ def test_a_command_sent_again_takes_effect_once(client: Client, settings: Settin
 
 
 def test_a_command_that_is_on_its_way_already_shares_its_answer(
-    settings: Settings, start_worker: Callable[[], Worker]
+    settings: Settings, start_worker: Callable[[], WorkerThread]
 ) -> None:
     with APP.connect(settings) as client:
         first = client.submit(Account, "acc-1", Open(owner="Ada"), command_id="o-1")
@@ -237,7 +195,7 @@ def test_a_command_that_is_on_its_way_already_shares_its_answer(
             client.submit(Account, "acc-1", Open(owner="Eve"), command_id="o-1")
         start_worker()
         assert first.result() == second.result()
-    assert len(read_topic(settings, APP.names(settings.namespace).commands("account"))) == 1
+    assert len(read_topic(settings, APP.names(settings.namespace).commands("account"), PARTITIONS)) == 1
 
 
 def test_many_callers_share_a_client(client: Client, settings: Settings) -> None:
@@ -249,7 +207,7 @@ def test_many_callers_share_a_client(client: Client, settings: Settings) -> None
     assert versions(settings) == {id_: list(range(1, 22)) for id_ in ids}
 
 
-def test_a_coroutine_awaits_answers(settings: Settings, worker: Worker) -> None:
+def test_a_coroutine_awaits_answers(settings: Settings, worker: WorkerThread) -> None:
     async def main() -> list[int]:
         async with APP.connect(settings) as client:
             await client.submit(Account, "acc-1", Open(owner="Ada"))
@@ -262,7 +220,7 @@ def test_a_coroutine_awaits_answers(settings: Settings, worker: Worker) -> None:
 
 
 def test_the_next_owner_knows_every_answer(
-    client: Client, settings: Settings, start_worker: Callable[[], Worker], worker: Worker
+    client: Client, settings: Settings, start_worker: Callable[[], WorkerThread], worker: WorkerThread
 ) -> None:
     client.send(Account, "acc-1", Open(owner="Ada"), command_id="o-1")
     first = client.send(Account, "acc-1", Deposit(amount=Decimal(5)), command_id="d-1")
@@ -279,7 +237,7 @@ def test_the_next_owner_knows_every_answer(
 
 
 def test_a_second_worker_takes_partitions_over_and_gives_them_back(
-    client: Client, settings: Settings, start_worker: Callable[[], Worker], worker: Worker
+    client: Client, settings: Settings, start_worker: Callable[[], WorkerThread], worker: WorkerThread
 ) -> None:
     ids = [f"acc-{number}" for number in range(12)]
     for id_ in ids:
@@ -321,7 +279,7 @@ def test_a_second_worker_takes_partitions_over_and_gives_them_back(
 
 
 def test_no_answer_is_an_unknown_outcome_and_a_retry_is_safe(
-    settings: Settings, start_worker: Callable[[], Worker]
+    settings: Settings, start_worker: Callable[[], WorkerThread]
 ) -> None:
     with APP.connect(settings) as client:
         with pytest.raises(OutcomeUnknown) as unknown:
@@ -334,7 +292,9 @@ def test_no_answer_is_an_unknown_outcome_and_a_retry_is_safe(
     assert versions(settings) == {"acc-1": [1]}
 
 
-def test_a_full_client_tells_those_who_will_not_wait(settings: Settings, start_worker: Callable[[], Worker]) -> None:
+def test_a_full_client_tells_those_who_will_not_wait(
+    settings: Settings, start_worker: Callable[[], WorkerThread]
+) -> None:
     small = settings.model_copy(update={"client": ClientSettings(max_in_flight=2, timeout_seconds=30)})
     with APP.connect(small) as client:
         pendings = [client.submit(Account, f"acc-{number}", Open(owner="Ada")) for number in range(2)]
@@ -348,7 +308,7 @@ def test_a_full_client_tells_those_who_will_not_wait(settings: Settings, start_w
 
 
 def test_a_closed_client_gives_up_what_is_unanswered_and_takes_no_more(
-    settings: Settings, start_worker: Callable[[], Worker]
+    settings: Settings, start_worker: Callable[[], WorkerThread]
 ) -> None:
     client = APP.connect(settings)
     pending = client.submit(Account, "acc-1", Open(owner="Ada"))

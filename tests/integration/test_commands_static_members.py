@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +10,12 @@ from typing import Any, Self
 import pytest
 
 from eventsource.app import App
-from eventsource.clock import SystemClock
-from eventsource.commands.worker import CommandWorker
-from eventsource.consuming.definition import ConsumerContext
 from eventsource.domain import Aggregate, Command, Event, applies, creates, decides
 from eventsource.log.partitioner import partition_for
 from eventsource.log.steps import Step
 from eventsource.log.topics import apply
-from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import ClientSettings, KafkaSettings, Settings, WorkerSettings
+from tests.integration.command_threads import WorkerThread
 
 
 class Tick(Command, name="tick"):
@@ -56,28 +52,20 @@ APP = App("clocks", aggregates=[Clock], partitions=2)
 IDS = {partition_for(key.encode(), 2): key for key in ("c-1", "c-2", "c-3", "c-4", "c-5")}
 
 
-class Member:
+class Member(WorkerThread):
     """A worker under a name of its own, which notes the steps of its owners."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         client = {"group.instance.id": name}
         kafka = settings.kafka.model_copy(update={"client": {**settings.kafka.client, **client}})
-        settings = settings.model_copy(update={"kafka": kafka})
         self.steps: list[tuple[Step, int]] = []
-        self._schemas = KafkaSchemaStore(APP.names(settings.namespace).schemas, settings.kafka.client_config())
-        context = ConsumerContext(
-            APP, settings, self._schemas, SystemClock(), lambda step, partition: self.steps.append((step, partition))
+        self.settings = settings
+        super().__init__(
+            APP,
+            Clock,
+            settings.model_copy(update={"kafka": kafka}),
+            lambda step, partition: self.steps.append((step, partition)),
         )
-        self.worker = CommandWorker(Clock, context)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self.worker.run, args=(self._stop,))
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        self._schemas.close()
 
     def fenced(self) -> list[int]:
         return [partition for step, partition in self.steps if step is Step.FENCED]
@@ -98,12 +86,12 @@ def start(eventsource_stack: Any, eventsource_namespace: str, tmp_path: Path) ->
 
     def make(name: str) -> Member:
         members.append(Member(settings, name))
-        members[-1].settings = settings  # type: ignore[attr-defined]
-        return members[-1]
+        return members[-1].start()
 
     yield make
     for member in members:
         member.stop()
+        assert member.failure is None
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -131,7 +119,7 @@ def test_a_member_that_comes_back_takes_its_own_partitions_and_disturbs_nobody(s
     again = start("a")
     until(again.worker.ready, "the member is back")
     assert [partition for _, partition in again.worker._owners] == [owned]
-    with APP.connect(again.settings) as client:  # type: ignore[attr-defined]
+    with APP.connect(again.settings) as client:
         assert client.send(Clock, IDS[owned], Tick()).version == 1
         assert client.send(Clock, IDS[other], Tick()).version == 1
     assert len(second.fenced()) == before

@@ -29,7 +29,7 @@ def start_worker(settings: Settings) -> Iterator[Callable[[], Worker]]:
 
     def start() -> Worker:
         started.append(Worker(settings))
-        return started[-1]
+        return started[-1].start()
 
     apply(APP, settings)
     yield start

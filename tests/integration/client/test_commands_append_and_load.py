@@ -40,9 +40,9 @@ from tests.integration.client.accounts import (
     Opened,
     Overdrawn,
     Worker,
-    read_topic,
     versions,
 )
+from tests.integration.command_threads import read_topic
 
 # --- expected versions ---------------------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ def test_an_append_is_all_or_nothing_and_has_its_version(client: Client, setting
         client.append(Account, "acc-2", [ONE], expected_version=0)
     assert client.load(Account, "acc-1").version == 3
     assert versions(settings) == {"acc-1": [1, 2, 3]}
-    records = read_topic(settings, APP.names(settings.namespace).events("account"))
+    records = read_topic(settings, APP.names(settings.namespace).events("account"), PARTITIONS)
     headers = [read_event_headers(record.headers) for record in records]
     assert [(each.command_id, each.index, each.count) for each in headers] == [
         (receipt.command_id, index, 3) for index in (1, 2, 3)
@@ -158,7 +158,7 @@ def test_of_threads_that_append_under_one_id_at_once_one_sends(
             client.submit(Account, "acc-1", Open(owner="Ada"), command_id="a-1")
         start_worker()
         assert pendings.pop().result().version == 1
-    assert len(read_topic(settings, APP.names(settings.namespace).commands("account"))) == 1
+    assert len(read_topic(settings, APP.names(settings.namespace).commands("account"), PARTITIONS)) == 1
 
 
 # --- load ------------------------------------------------------------------------------------------------------------
