@@ -284,7 +284,7 @@ class ForkDetected(LogError):
 
 
 class OffsetLost(LogError):
-    """Raised when the committed offset lies below what events and outcomes prove was handled. Handling would repeat it."""
+    """Raised when the log lost records, or the committed offset lies below what was handled: going on would skip or repeat."""
 
 
 # --- Postgres and read models ------------------------------------------------------------------------------------

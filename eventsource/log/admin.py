@@ -18,7 +18,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from eventsource.errors import BrokerUnavailable, LogError, TopicMissing
+from eventsource.errors import BrokerUnavailable, LogError, OffsetLost, TopicMissing
 from eventsource.log.client_config import base_config
 
 TopicAndPartition = tuple[str, int]
@@ -80,9 +80,22 @@ _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _ENDS: Final = (_EARLIEST, _LATEST)
 
 
-def translate(error: KafkaError, doing: str, bootstrap_servers: str) -> LogError:
-    """A Kafka error as one of ours, with what was being done and what to do about it."""
+_LOST_UNDER_US: Final = "(records deleted, topic truncated or made anew); find out why before anything is replayed"
+
+
+def offset_lost(error: KafkaError, doing: str) -> OffsetLost:
+    """What it means that the log holds no longer what was there."""
+    return OffsetLost(f"{doing}: {error.str()}: the log no longer holds the wanted offset {_LOST_UNDER_US}")
+
+
+def translate(error: KafkaError, doing: str, bootstrap_servers: str, *, topic_seen: bool = False) -> LogError:
+    """A Kafka error as one of ours, with what was being done and what to do about it.
+
+    `topic_seen` says that the topic was there before: a topic that is missing now has lost its records.
+    """
     if error.code() in _UNKNOWN_TOPIC:
+        if topic_seen:
+            return OffsetLost(f"{doing}: {error.str()}: the topic was there, and is gone {_LOST_UNDER_US}")
         return TopicMissing(f"{doing}: {error.str()}: make the topics with `eventsource topics apply MODULE:APP`")
     if error.code() in UNREACHABLE:
         return BrokerUnavailable(

@@ -70,6 +70,7 @@ class Membership:
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._joined = False
+        self._topics_seen: set[str] = set()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"membership {group}", daemon=True)
 
@@ -126,7 +127,8 @@ class Membership:
             if error.fatal():
                 raise translate(error, f"as a member of group {self._group}", self._bootstrap)
             if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
-                raise translate(error, f"as a member of group {self._group}", self._bootstrap)
+                topic_seen = message.topic() in self._topics_seen
+                raise translate(error, f"as a member of group {self._group}", self._bootstrap, topic_seen=topic_seen)
             if error.code() not in UNREACHABLE:
                 _log.info("membership_event", group=self._group, code=error.name(), reason=error.str())
         if self._joined:
@@ -150,6 +152,7 @@ class Membership:
             consumer.pause(partitions)
         self._joined = True
         gained = frozenset((partition.topic, partition.partition) for partition in partitions)
+        self._topics_seen.update(partition.topic for partition in partitions)
         if gained:
             _log.info("partitions_assigned", group=self._group, partitions=sorted(gained))
         self._publish(self._owned.partitions | gained, _group_metadata(consumer))

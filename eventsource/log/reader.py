@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from eventsource.errors import BrokerUnavailable, OffsetLost
-from eventsource.log.admin import UNREACHABLE, TopicAndPartition, translate
+from eventsource.errors import BrokerUnavailable
+from eventsource.log.admin import UNREACHABLE, TopicAndPartition, offset_lost, translate
 from eventsource.log.client_config import consumer_config
 from eventsource.log.record import Record
 
@@ -120,11 +120,13 @@ class LogReader:
         # which reads events, outcomes and commands in turn, would wait for three.
         for topic in topics - self._known_topics:
             try:
-                self._consumer.list_topics(topic, timeout=_METADATA_SECONDS)
+                problem = self._consumer.list_topics(topic, timeout=_METADATA_SECONDS).topics[topic].error
             except KafkaException as error:
-                _log.info("metadata_missing", topic=topic, error=error.args[0].name())  # librdkafka goes on asking
-            else:
+                problem = error.args[0]
+            if problem is None:
                 self._known_topics.add(topic)
+            else:
+                _log.info("metadata_missing", topic=topic, error=problem.name())  # librdkafka goes on asking
 
     def __enter__(self) -> Self:
         return self
@@ -141,14 +143,11 @@ class LogReader:
             return True
         where = f"reading {message.topic()}[{message.partition()}]"
         if error.code() in _LOST:
-            raise OffsetLost(
-                f"{where}: {error.str()}: the log no longer holds the wanted offset (records deleted, topic truncated or made anew); "
-                "find out why before anything is replayed"
-            )
+            raise offset_lost(error, where)
         if error.fatal() or not (
             error.retriable() or error.code() in UNREACHABLE or error.code() == KafkaError._PARTITION_EOF
         ):
-            raise translate(error, where, self._bootstrap)
+            raise translate(error, where, self._bootstrap, topic_seen=message.topic() in self._known_topics)
         return False
 
 
