@@ -153,10 +153,15 @@ class Child:
                     self._news.notify_all()
 
 
-def python_child(name: str, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
-    """A child that runs a Python module of this project."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return Child(name, [sys.executable, "-m", module, *arguments], {**os.environ, **environment, "PYTHONPATH": path})
+def python_child(
+    name: str, module: str, arguments: Sequence[str], environment: Mapping[str, str], packages: Path | None = None
+) -> Child:
+    """A child that runs a Python module of this project; with `packages`, of that folder rather than of this checkout."""
+    path = os.pathsep.join([str(each) for each in (packages, ROOT, os.environ.get("PYTHONPATH")) if each])
+    # -P: or the child's working folder, this checkout, would stand before them all.
+    return Child(
+        name, [sys.executable, "-P", "-m", module, *arguments], {**os.environ, **environment, "PYTHONPATH": path}
+    )
 
 
 def end_with_parent() -> None:

@@ -2,7 +2,8 @@
 
 One worker process against one stream thread of Kafka Streams, in turns on the same backlog, each time with a consumer group of its
 own; then a backlog to one hot aggregate, and the library `eventsourcing` on Postgres. Worker and Kafka Streams are watched from
-outside in the same way. The last line of stdout is one JSON object.
+outside in the same way. The worker is compiled where this machine can; interpreted, it is measured too. The last line of stdout is
+one JSON object.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from benchmarks.account import PARTITIONS, RUN_MARK, Account, bench
 from benchmarks.backlog import write_backlog
+from benchmarks.compiled import worker_code
 from benchmarks.handled import HandledCommands
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
 from benchmarks.output import Figures, finish, orderly_end, tell
@@ -42,6 +44,7 @@ class Runs:
     ours: list[Run] = field(default_factory=list)
     kafka_streams: list[Run] = field(default_factory=list)
     hot: list[Run] = field(default_factory=list)
+    interpreted: list[Run] = field(default_factory=list)
     pyeventsourcing: list[float] = field(default_factory=list)
 
     def figures(self) -> dict[str, float | str | None]:
@@ -54,6 +57,7 @@ class Runs:
             "ratio": median_of_ratios(list(zip(ours, streams, strict=True))) if streams else None,
             "hot_commands_per_second": median(hot),
             "hot_share": median_of_ratios(list(zip(hot, ours, strict=True))),
+            "interpreted_commands_per_second": median([run.per_second for run in self.interpreted]),
             "pyeventsourcing_per_second": median(self.pyeventsourcing),
             "cpu_us_per_command": median([run.cpu_microseconds for run in self.ours]),
             "kafka_streams_cpu_us_per_command": median([run.cpu_microseconds for run in self.kafka_streams]),
@@ -76,17 +80,17 @@ class Throughput:
         self._sizes[namespace] = commands
         tell(f"wrote {commands:,} commands to {aggregates:,} aggregates, {commands / seconds:,.0f}/s")
 
-    def ours(self, namespace: str) -> Run:
+    def ours(self, namespace: str, *, interpreted: bool = False) -> Run:
         """One worker that begins at the beginning of a backlog."""
         run = self._new_run(namespace)
         self._servers.make_topics(run)
         group = bench.names(run).owners(Account.__definition__.name)
         with (
             tempfile.TemporaryDirectory(prefix="worker-") as state,
-            worker(self._servers.environment(run), state) as child,
+            worker(self._servers.environment(run), state, interpreted=interpreted) as child,
         ):
             looks = self._handled(namespace, group).watch(self._sizes[namespace], child)
-        return self._told("worker", namespace, looks)
+        return self._told("interpreted worker" if interpreted else "worker", namespace, looks)
 
     def kafka_streams(self, namespace: str) -> list[Run]:
         """The same of Kafka Streams: one run, or none where this machine cannot run it."""
@@ -118,7 +122,8 @@ class Throughput:
 
 def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) -> Figures:
     """Runs everything on servers of its own. A peer that this machine cannot run has no figure, and a text that says why."""
-    runs, notes = Runs(), {}
+    folder, code = worker_code()
+    runs, notes = Runs(), {"worker": code}
     streams: KafkaStreams | None = None
     try:
         streams = KafkaStreams.build()
@@ -126,8 +131,8 @@ def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) ->
         notes["kafka_streams"] = f"not measured: {reason}"
     if not is_installed():
         notes["pyeventsourcing"] = "not measured: it is not installed (pip install 'eventsourcing[postgres]')"
-    for peer, note in notes.items():
-        tell(f"{peer} {note}")
+    for name, note in notes.items():
+        tell(f"{name}: {note}")
     with servers() as found:
         throughput = Throughput(found, streams)
         throughput.prepare(_BACKLOG, commands, aggregates)
@@ -140,6 +145,8 @@ def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) ->
             if not pair % 2:
                 runs.kafka_streams += throughput.kafka_streams(_BACKLOG)
             runs.hot.append(throughput.ours(_HOT))
+            if folder is not None:
+                runs.interpreted.append(throughput.ours(_BACKLOG, interpreted=True))
             if "pyeventsourcing" not in notes:
                 runs.pyeventsourcing.append(throughput.pyeventsourcing())
     return runs.figures() | notes

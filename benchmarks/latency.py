@@ -17,6 +17,7 @@ from confluent_kafka.admin import NewTopic
 
 from benchmarks.account import PARTITIONS, Account, bench
 from benchmarks.children import ChildFailed, python_child
+from benchmarks.compiled import worker_code
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
 from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.percentiles import percentiles
@@ -134,7 +135,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with orderly_end():
         figures = measure(rate=arguments.rate, seconds=arguments.seconds, rounds=arguments.rounds)
-    finish(figures, only_json=arguments.json)
+    finish({**figures, "worker": worker_code()[1]}, only_json=arguments.json)
 
 
 if __name__ == "__main__":

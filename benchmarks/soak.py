@@ -11,6 +11,7 @@ import argparse
 import tempfile
 
 from benchmarks.children import ChildFailed, python_child
+from benchmarks.compiled import worker_code
 from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.percentiles import percentiles
 from benchmarks.resident import ResidentMemory, slope_per_hour
@@ -73,7 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with orderly_end():
         figures = measure(minutes=arguments.minutes, rate=arguments.rate)
-    finish(figures, only_json=arguments.json)
+    finish({**figures, "worker": worker_code()[1]}, only_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.account import Account, solo
 from benchmarks.backlog import write_backlog
 from benchmarks.children import Child, ChildFailed
+from benchmarks.compiled import worker_code
 from benchmarks.handled import HandledCommands
 from benchmarks.interruption import seconds_until_resumed
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
@@ -187,7 +188,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with orderly_end():
         figures = measure(sizes=arguments.events, rounds=arguments.rounds)
-    finish(figures, only_json=arguments.json)
+    finish({**figures, "worker": worker_code()[1]}, only_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,22 @@ from collections.abc import Mapping
 
 from benchmarks.account import bench
 from benchmarks.children import Child, python_child
+from benchmarks.compiled import worker_code
 from eventsource.app import App
 from eventsource.settings import PREFIX, WorkerSettings
 
 
-def worker(environment: Mapping[str, str], state_dir: str, *, app: App = bench, log_level: str = "warning") -> Child:
+def worker(
+    environment: Mapping[str, str],
+    state_dir: str,
+    *,
+    app: App = bench,
+    log_level: str = "warning",
+    interpreted: bool = False,
+) -> Child:
     """One worker process, not started yet. It says `ready` when it has its partitions and handles them.
 
-    `state_dir` is the folder of its local state stores, where the framework has such.
+    It is compiled where this machine can, unless `interpreted`. `state_dir` is the folder of its local state stores, where the framework has such.
     """
     extra = {}
     if "state_dir" in WorkerSettings.model_fields:
@@ -26,4 +34,5 @@ def worker(environment: Mapping[str, str], state_dir: str, *, app: App = bench, 
             *("--json", "--health-port", "0", "--until-stdin-closes"),
         ],
         {**environment, **extra},
+        None if interpreted else worker_code()[0],
     )

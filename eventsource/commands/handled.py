@@ -33,12 +33,13 @@ class Handled:
     """What became of each command, repetitions and loads left out."""
 
     state_bytes: int = 0
-    """How much the states take that answer loads."""
+    """How much the states take that answer loads; beyond `max_state_bytes` the batch ends."""
+    max_state_bytes: int = MAX_STATE_BYTES
 
     @property
     def is_full(self) -> bool:
         """Whether the batch ends here, because its answers take enough memory already."""
-        return self.state_bytes > MAX_STATE_BYTES
+        return self.state_bytes > self.max_state_bytes
 
     @property
     def written(self) -> int:

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from eventsource.errors import BrokerUnavailable
 from eventsource.log.admin import UNREACHABLE, TopicAndPartition, offset_lost, translate
 from eventsource.log.client_config import consumer_config
-from eventsource.log.record import Record
+from eventsource.log.record import Record, record_of
 
 _log = structlog.get_logger("eventsource.reader")
 
@@ -70,7 +70,7 @@ class LogReader:
             messages += self._consumer.consume(max_records - 1, 0)
         if not messages:
             return []
-        return [_record(message) for message in messages if message.error() is None or self._may_pass(message)]
+        return [record_of(message) for message in messages if message.error() is None or self._may_pass(message)]
 
     def read_to(
         self,
@@ -149,19 +149,3 @@ class LogReader:
         ):
             raise translate(error, where, self._bootstrap, topic_seen=message.topic() in self._known_topics)
         return False
-
-
-def _record(message: Message) -> Record:
-    # By position, and without a look at what a message that is no error always has: this runs for every record.
-    return tuple.__new__(
-        Record,
-        (
-            message.topic(),
-            message.partition(),
-            message.offset(),
-            message.timestamp()[1],
-            message.key() or b"",  # bytes, as no deserializer is set
-            message.value(),  # an empty value is falsy: only None is none
-            message.headers() or (),  # librdkafka's headers are pairs of str and bytes
-        ),
-    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from confluent_kafka import Message
+
 Headers = Sequence[tuple[str, bytes]]
 
 
@@ -22,6 +24,23 @@ class Record(NamedTuple):
     key: bytes
     value: bytes | None
     headers: Headers = ()
+
+
+def record_of(message: Message) -> Record:
+    """A message that is no error, as a record."""
+    # By position, and without a look at what a message that is no error always has: this runs for every record.
+    return tuple.__new__(
+        Record,
+        (
+            message.topic(),
+            message.partition(),
+            message.offset(),
+            message.timestamp()[1],
+            message.key() or b"",  # bytes, as no deserializer is set
+            message.value(),  # an empty value is falsy: only None is none
+            message.headers() or (),  # librdkafka's headers are pairs of str and bytes
+        ),
+    )
 
 
 class Outgoing(NamedTuple):

@@ -12,7 +12,8 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from eventsource.cli.exit_codes import DANGER, NOT_AS_DEMANDED
-from eventsource.errors import OutcomeUnknown
+from eventsource.errors import LogError, OutcomeUnknown
+from eventsource.log.admin import LogAdmin
 from eventsource.log.topics import topic_specs
 from eventsource.settings import Settings
 from tests.faults.ledger import Account, Deposit, Open, ledger
@@ -45,6 +46,20 @@ class Vandal:
                 self._admin.create_topics([new])[topic].result(10)
             except KafkaException:
                 assert time.monotonic() < deadline, f"{topic} could not be made again"
+                time.sleep(0.05)
+            else:
+                break
+        self._wait_for_leaders(topic, spec.partitions)
+
+    def _wait_for_leaders(self, topic: str, partitions: int) -> None:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                LogAdmin(self._settings.kafka.client_config()).end_offsets(
+                    [(topic, each) for each in range(partitions)]
+                )
+            except LogError:
+                assert time.monotonic() < deadline, f"{topic} has no leaders"
                 time.sleep(0.05)
             else:
                 return

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from rocksdict import Options, Rdict
 from structlog.testing import capture_logs
 
 from eventsource.app import App
@@ -121,8 +122,6 @@ def test_a_store_that_is_older_than_the_log_is_brought_up(
 def test_a_store_whose_newest_event_the_log_does_not_have_is_built_anew(
     settings: Settings, taken_over: Callable[[], int]
 ) -> None:
-    from rocksdict import Options, Rdict
-
     with Life(settings):
         add(settings, 1, 2, 3)
     (folder,) = (settings.worker.state_dir or Path()).glob("*/*/*/db")
@@ -137,21 +136,24 @@ def test_a_store_whose_newest_event_the_log_does_not_have_is_built_anew(
 
 
 def test_a_disk_that_fails_costs_a_replay_and_no_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eventsource.commands.state_store import StateStore
-    from eventsource.errors import StateStoreFailed
-
     with Life(settings):
         add(settings, 1, 2, 3)
-    answers = StateStore.answers
     failures: list[int] = []
 
-    def failing(self: StateStore, ids: Any) -> Any:
-        if not failures:
-            failures.append(1)
-            raise StateStoreFailed("the disk is gone: mend it")
-        return answers(self, ids)
+    class FailingOnce:
+        def __init__(self, *arguments: Any) -> None:
+            self._rocks = Rdict(*arguments)
 
-    monkeypatch.setattr(StateStore, "answers", failing)
+        def get(self, key: Any) -> Any:
+            if isinstance(key, list) and not failures:
+                failures.append(1)
+                raise OSError("the disk is gone")
+            return self._rocks.get(key)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._rocks, name)
+
+    monkeypatch.setattr("eventsource.commands.state_store.Rdict", FailingOnce)
     with capture_logs() as logs, Life(settings):
         assert add(settings, 4) == [4]
     assert failures

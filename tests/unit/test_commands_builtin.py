@@ -8,7 +8,6 @@ from typing import Any, Self
 import pytest
 
 from eventsource.app import App
-from eventsource.commands import handled as handled_module
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.builtin import APPEND, LOAD, pack_events, unpack_events
 from eventsource.commands.dead_letters import DEAD_LETTER_HEADER
@@ -304,11 +303,10 @@ def test_a_state_too_large_for_a_reply_is_told(partition: Partition, monkeypatch
     assert records == []
 
 
-def test_a_batch_ends_where_its_loads_take_enough_memory(partition: Partition, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handled_module, "MAX_STATE_BYTES", 20)
+def test_a_batch_ends_where_its_loads_take_enough_memory(partition: Partition) -> None:
     partition.take(partition.put(1))
     batch = [partition.load(), partition.load(), partition.load(), partition.put(1)]
-    handled = partition.handling.handle(batch)
+    handled = partition.handling.handle(batch, Handled(max_state_bytes=20))
     assert handled.is_full
     assert handled.next_offset == batch[1].offset + 1
     replies, records = partition.commit(handled)

@@ -21,7 +21,6 @@ from eventsource.domain import Aggregate, Command, Context, Event, Rejected, app
 from eventsource.errors import BrokerUnavailable, OffsetLost
 from eventsource.log.headers import (
     CommandHeaders,
-    EventHeaders,
     Trail,
     command_headers,
     read_event_headers,
@@ -494,7 +493,7 @@ def test_a_replay_that_was_interrupted_inside_a_command_goes_on_where_it_was(
     replay.take_events([first])
     replay.take_events([second])
     with monkeypatch.context() as patched:
-        patched.setattr(replay._decoder, "event", unreachable)
+        patched.setattr(codecs.events.codec(Withdrawn), "decode", unreachable)
         with pytest.raises(BrokerUnavailable):
             replay.take_events([third])
     replay.take_events([third])
@@ -502,7 +501,7 @@ def test_a_replay_that_was_interrupted_inside_a_command_goes_on_where_it_was(
     assert successor.handling.states.stopped == {}
 
 
-def unreachable(record: Record, headers: EventHeaders) -> None:
+def unreachable(data: bytes) -> None:
     raise BrokerUnavailable("the schemas topic cannot be read just now")
 
 

@@ -59,6 +59,7 @@ def an_event(**changes: object) -> EventHeaders:
         st.none() | PARTITIONS,
         st.binary(min_size=16, max_size=16),
         TRAILS,
+        st.none(),
     )
 )
 def test_command_headers_survive_the_wire(headers: CommandHeaders) -> None:

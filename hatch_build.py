@@ -1,0 +1,75 @@
+"""Compiles what a command runs through, where a wheel is built with `EVENTSOURCE_COMPILE=1`; see docs/adr/0013.
+
+The sources stay in the wheel: a module that was compiled is imported instead of its source, and does the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+COMPILE = "EVENTSOURCE_COMPILE"
+
+# What runs for every command and every event that is replayed. Left out is what user code subclasses or calls back into: classes
+# of messages and aggregates, and the codecs, which are code generated at run time.
+MODULES = {
+    "eventsource/log": ("events", "headers", "record", "transactions"),
+    "eventsource/commands": (
+        *("deduplication", "facts", "generations", "handled", "handling", "memory", "replaying", "replies", "reply"),
+        *("request", "state_store", "states"),
+    ),
+}
+_BUILD_REQUIREMENTS = ["mypy[mypyc]>=2.0", "pydantic>=2.11"]
+
+
+class CompileHook(BuildHookInterface[Any]):
+    """Adds compiled modules to the wheel, which is then one for this Python and this platform."""
+
+    PLUGIN_NAME = "custom"
+
+    def dependencies(self) -> list[str]:
+        return _BUILD_REQUIREMENTS if _wanted() else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if not _wanted() or version == "editable":  # whoever edits the sources wants to see them run
+            return
+        self._folder = tempfile.mkdtemp(prefix="eventsource-compile-")
+        for module in _compile(Path(self.root), Path(self._folder)):
+            build_data["force_include"][str(module)] = str(module.relative_to(self._folder))
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        del version, build_data, artifact_path
+        if hasattr(self, "_folder"):
+            shutil.rmtree(self._folder)
+
+
+def _wanted() -> bool:
+    return os.environ.get(COMPILE) == "1"
+
+
+def _compile(root: Path, folder: Path) -> list[Path]:
+    """Compiles into the folder; returns what it made. Whatever fails ends the build: a slow wheel must not pass for a fast one."""
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+
+    sources = [f"{package}/{name}.py" for package, names in MODULES.items() for name in names]
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(root):
+        extensions = mypycify(
+            ["--config-file=pyproject.toml", f"--cache-dir={scratch}/cache", *sources],
+            opt_level="3",
+            group_name="eventsource",
+            target_dir=f"{scratch}/c",
+        )
+        distribution = Distribution({"name": "eventsource-kafka", "ext_modules": extensions})
+        command = distribution.get_command_obj("build_ext")
+        command.build_lib, command.build_temp = str(folder), f"{scratch}/objects"
+        distribution.run_command("build_ext")
+    return sorted(path for path in folder.rglob("*") if path.is_file())

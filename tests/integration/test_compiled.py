@@ -1,0 +1,50 @@
+"""What is compiled does what its source does: the same tests hold on both."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.compiled import NotCompiled, compiled_folder
+
+ROOT = Path(__file__).parents[2]
+ON_COMPILED = (
+    "tests/unit",
+    "tests/integration/test_commands_owner.py",
+    "tests/integration/test_commands_round_trip.py",
+)
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    try:
+        folder = compiled_folder()
+    except NotCompiled as reason:
+        pytest.skip(str(reason))
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+
+
+def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_what_runs_for_every_command_is_compiled(environment: dict[str, str]) -> None:
+    told = run(environment, "-c", "from eventsource.commands import handling; print(handling.__file__)")
+    assert not told.stdout.strip().endswith(".py"), told.stderr
+    assert Path(told.stdout.strip()).is_relative_to(environment["PYTHONPATH"].partition(os.pathsep)[0])
+
+
+def test_the_tests_hold_on_compiled_code(environment: dict[str, str], eventsource_stack: Any) -> None:
+    servers = {
+        "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS": eventsource_stack.bootstrap_servers,
+        "EVENTSOURCE_POSTGRES__URL": eventsource_stack.postgres_url,
+    }
+    ran = run({**environment, **servers}, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *ON_COMPILED)
+    assert ran.returncode == 0, ran.stdout[-5_000:]
