@@ -8,7 +8,7 @@ from benchmarks.account import bench
 from benchmarks.children import Child, python_child
 from benchmarks.compiled import worker_code
 from eventsource.app import App
-from eventsource.settings import PREFIX, WorkerSettings
+from eventsource.settings import PREFIX
 
 
 def worker(
@@ -21,11 +21,8 @@ def worker(
 ) -> Child:
     """One worker process, not started yet. It says `ready` when it has its partitions and handles them.
 
-    It is compiled where this machine can, unless `interpreted`. `state_dir` is the folder of its local state stores, where the framework has such.
+    It is compiled where this machine can, unless `interpreted`; `state_dir` is the folder of its local state stores.
     """
-    extra = {}
-    if "state_dir" in WorkerSettings.model_fields:
-        extra[f"{PREFIX}WORKER__STATE_DIR"] = state_dir
     return python_child(
         "the worker",
         "eventsource",
@@ -33,6 +30,6 @@ def worker(
             *("--log-level", log_level, "run", f"benchmarks.account:{app.name}", "--only", "commands"),
             *("--json", "--health-port", "0", "--until-stdin-closes"),
         ],
-        {**environment, **extra},
+        {**environment, f"{PREFIX}WORKER__STATE_DIR": state_dir},
         None if interpreted else worker_code()[0],
     )
