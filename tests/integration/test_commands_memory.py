@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from structlog.testing import capture_logs
