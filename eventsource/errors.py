@@ -83,15 +83,15 @@ class VersionConflict(CommandError):
 
 
 class HandlerFailed(CommandError):
-    """Raised when the domain's own code failed on a command, or the command could not be read.
+    """Raised when the domain's own code failed on a command or an append, or could not read it.
 
-    Nothing was written for it. Mend the handler, then send the command again under a new command id.
+    Nothing was written for it. Mend what the text names, then send it again under a new command id.
     """
 
     def __init__(self, command_id: str, error: str, message: str) -> None:
         super().__init__(
-            f"command {command_id} failed in its handler with {error}: {message}; nothing was written: mend the handler, "
-            "then send the command again under a new command id"
+            f"command {command_id} failed with {error}: {message}; nothing was written: mend the cause, then send it again under a "
+            "new command id"
         )
         self.command_id = command_id
         self.error = error
@@ -124,11 +124,14 @@ class VersionNotReached(CommandError):
 
 
 class InvariantBroken(CommandError):
-    """Raised when an aggregate's invariant returned False after a command's events. Nothing was written: mend the decider."""
+    """Raised when an aggregate's invariant returned False after a command's or an append's events. Nothing was written: decide
+    otherwise, in the method with `@decides` or where the append is made.
+    """
 
     def __init__(self, aggregate: str, invariant: str) -> None:
         super().__init__(
-            f"{aggregate}: invariant {invariant!r} does not hold after the command's events: let the decider refuse such a command"
+            f"{aggregate}: invariant {invariant!r} does not hold after these events: refuse what leads to them in the method with "
+            "@decides, or do not append them"
         )
         self.aggregate = aggregate
         self.invariant = invariant

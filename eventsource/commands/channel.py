@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from eventsource.clock import Clock, Ids
+from eventsource.commands.arguments import WhenFull, check_when_full
 from eventsource.commands.observed import NOT_SENT, ObservedRequest
 from eventsource.commands.pending import Pending
 from eventsource.commands.reply import Reply
 from eventsource.commands.requests import Requests
 from eventsource.commands.routes import Route
 from eventsource.commands.sender import CommandSender
-from eventsource.errors import EncodeError
 from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, body_hash, command_headers
 from eventsource.log.record import Outgoing
 from eventsource.log.recorded import ms_from_time
@@ -24,7 +24,6 @@ from eventsource.settings import Settings
 from eventsource.telemetry import ClientTelemetry
 
 R = TypeVar("R")
-WhenFull = Literal["wait", "raise"]
 
 
 class Submission(NamedTuple):
@@ -70,9 +69,10 @@ class Channel:
     def submit(self, submission: Submission, pending: Pending[R], answer: Callable[[Reply], object]) -> Pending[R]:
         """Sends a request; `answer` resolves `pending` with the reply. Returns the one that is on its way already under its id, if so.
 
-        Raises `Backlogged`, `CommandIdReused`, `ClientClosed`, `EncodeError`, `MessageTooLarge`, `LogError`: nothing was sent.
+        Raises `InvalidArgument`, `Backlogged`, `CommandIdReused`, `ClientClosed`, `EncodeError`, `MessageTooLarge`, `LogError`: nothing was sent.
         """
         route, key, type_, value, timeout_seconds, when_full, expected_version, trail = submission
+        check_when_full(when_full)
         wait = when_full == "wait"
         # The value itself is the producer's: kept here too, it would take memory until the answer is there.
         content = route.commands, body_hash(key, type_, value), expected_version
@@ -112,12 +112,8 @@ class Channel:
         self._requests.fail(pending, pending.unanswered(timeout_seconds))
 
     def sent_at(self, given: datetime | None) -> datetime:
-        """When a command was sent first. Raises `EncodeError` for a time without a zone."""
-        if given is None:
-            return self._clock.now()
-        if given.tzinfo is None:
-            raise EncodeError(f"sent_at={given} has no time zone: pass on the one of the error, or an aware time")
-        return given
+        """When a command was sent first: now, unless it was sent before."""
+        return self._clock.now() if given is None else given
 
     def close(self) -> None:
         """Sends what is queued, gives up on what is unanswered (`OutcomeUnknown`), and closes the connections."""

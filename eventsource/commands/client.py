@@ -14,8 +14,20 @@ from uuid import UUID
 
 from eventsource.clock import Clock, Ids, RandomIds, SystemClock
 from eventsource.commands.answers import answer_of, loaded_from
+from eventsource.commands.arguments import (
+    Receivers,
+    WhenFull,
+    check_expected_version,
+    check_repetition,
+    check_required_version,
+    check_seconds,
+    key_of,
+    no_read_model,
+    token_of,
+    trail_of,
+)
 from eventsource.commands.builtin import APPEND, LOAD
-from eventsource.commands.channel import Channel, Submission, WhenFull
+from eventsource.commands.channel import Channel, Submission
 from eventsource.commands.client_codecs import ClientCodecs
 from eventsource.commands.history import AggregateHistory
 from eventsource.commands.history_reader import read_history
@@ -28,8 +40,6 @@ from eventsource.consuming.definition import ModelReader, Readable
 from eventsource.domain import Aggregate, Command, Event
 from eventsource.errors import ClientClosed, ForkedClient, LoadUnanswered
 from eventsource.log.admin import LogAdmin
-from eventsource.log.headers import make_trail
-from eventsource.log.partitioner import aggregate_key
 from eventsource.log.token import Token
 from eventsource.schemas import KafkaSchemaStore, StateCodec
 
@@ -62,6 +72,7 @@ class Client:
         config = kafka.client_config()
         admin = LogAdmin(config, request_timeout_seconds=kafka.request_timeout_seconds)
         self._routes = Routes.find(app, names, admin)
+        self._receivers = Receivers(app)
         self._schemas = KafkaSchemaStore(names.schemas, config)
         self._codecs = ClientCodecs(self._schemas)
         self._channel = Channel(settings, names, clock=self._clock, ids=ids if ids is not None else RandomIds())
@@ -87,7 +98,7 @@ class Client:
 
         Raises the domain's own `Rejected` subclass, `NotFound`, `AlreadyExists`, `VersionConflict`, `HandlerFailed`,
         `Expired`, `CommandIdReused`; or `OutcomeUnknown`, which carries the `command_id` and `sent_at` to send it again with:
-        the same id takes effect at most once.
+        the same id takes effect at most once. And what `submit` raises.
         """
         return self.submit(
             aggregate,
@@ -122,19 +133,21 @@ class Client:
         """Sends a command without waiting for its answer. Commands to one aggregate are handled in the order of the calls.
 
         When as many requests are in flight as the client allows, or as many bytes are queued, it waits for up to `timeout`
-        seconds, or with `when_full="raise"` not at all; then raises `Backlogged`, and nothing was sent. Raises `EncodeError`,
-        `MessageTooLarge`.
+        seconds, or with `when_full="raise"` not at all; then raises `Backlogged`, and nothing was sent. Raises `InvalidArgument`,
+        `DefinitionError` for a command that the aggregate does not take, `EncodeError`, `MessageTooLarge`.
         """
         self._check_usable()
+        self._receivers.check_command(aggregate, command)
+        check_expected_version(expected_version)
         submission = Submission(
             self._routes.of(aggregate),
-            aggregate_key(aggregate_id),
+            key_of(aggregate_id),
             command.message_name,
             self._codecs.command(command),
             self._timeout_seconds(timeout),
             when_full,
             expected_version,
-            make_trail(correlation_id, causation_id, actor, metadata),
+            trail_of(correlation_id, causation_id, actor, metadata),
         )
         return self._submit(aggregate, submission, command_id, sent_at)
 
@@ -193,15 +206,17 @@ class Client:
     ) -> Pending:
         """As `append`, without waiting for the answer; `when_full` as in `submit`."""
         self._check_usable()
+        self._receivers.check(aggregate)
+        check_required_version(expected_version)
         submission = Submission(
             self._routes.of(aggregate),
-            aggregate_key(aggregate_id),
+            key_of(aggregate_id),
             APPEND,
             self._codecs.append(aggregate, events),
             self._timeout_seconds(timeout),
             when_full,
             expected_version,
-            make_trail(correlation_id, causation_id, actor, metadata),
+            trail_of(correlation_id, causation_id, actor, metadata),
         )
         return self._submit(aggregate, submission, command_id, sent_at)
 
@@ -212,6 +227,7 @@ class Client:
         command_id: str | None,
         sent_at: datetime | None,
     ) -> Pending:
+        check_repetition(command_id, sent_at)
         channel, route = self._channel, submission.route
         pending: Pending = Pending(
             command_id if command_id is not None else channel.new_id(),
@@ -246,8 +262,9 @@ class Client:
         if at_version is None and at_time is None:
             return self.submit_load(aggregate, aggregate_id, timeout=timeout).result()
         self._check_usable()
+        self._receivers.check(aggregate)
         route = self._routes.of(aggregate)
-        key = aggregate_key(aggregate_id)
+        key = key_of(aggregate_id)
         decoder = self._codecs.decoder(aggregate)
         history = AggregateHistory(aggregate, str(aggregate_id), decoder, at_version=at_version, at_time=at_time)
         read_history(
@@ -270,10 +287,11 @@ class Client:
     ) -> Pending[Loaded[A]]:
         """As `load`, without waiting for the answer, such as `await client.submit_load(Account, "7")`; `when_full` as in `submit`."""
         self._check_usable()
+        self._receivers.check(aggregate)
         channel, codec = self._channel, self._codecs.state(aggregate)
         submission = Submission(
             self._routes.of(aggregate),
-            aggregate_key(aggregate_id),
+            key_of(aggregate_id),
             LOAD,
             b"",
             self._timeout_seconds(timeout),
@@ -287,16 +305,22 @@ class Client:
         return channel.submit(submission, pending, partial(_answer_load, pending, codec, topic_id, patience_seconds))
 
     def _timeout_seconds(self, given: float | None) -> float:
-        return self._settings.client.timeout_seconds if given is None else given
+        if given is None:
+            return self._settings.client.timeout_seconds
+        check_seconds(given)
+        return given
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     def wait_for(self, token: Token | str, model: Readable, timeout: float = 10.0) -> None:
         """Blocks until the read model shows what the token stands for, for at most `timeout` seconds.
 
-        Raises `NotCaughtUp` when it does not in time, `DatabaseUnavailable`.
+        Raises `NotCaughtUp` when it does not in time, `DatabaseUnavailable`, `InvalidArgument`, and `DecodeError` for a text that
+        is no token.
         """
-        self._reader(model).wait_for(Token.parse(token) if isinstance(token, str) else token, timeout)
+        reader = self._reader(model)
+        check_seconds(timeout)
+        reader.wait_for(token_of(token), timeout)
 
     def read(
         self, model: Readable, *, at_least: Token | str | None = None, timeout: float = 10.0
@@ -312,6 +336,8 @@ class Client:
 
     def _reader(self, model: Readable) -> ModelReader:
         self._check_usable()
+        if not callable(getattr(model, "reader", None)):
+            raise no_read_model(model)
         with self._lock:
             reader = self._readers.get(model)
             if reader is None:

@@ -35,10 +35,12 @@ class ClientCodecs:
     def append(self, aggregate: type[Aggregate[Any]], events: Iterable[Event]) -> bytes:
         """The value of an append, the schemas of all its events registered.
 
-        Raises `DefinitionError` for what is no event of the aggregate, and `EncodeError` for none or too many.
+        Raises `DefinitionError` for what is no event of the aggregate, `InvalidArgument` for none, and `EncodeError` for too many.
         """
         if isinstance(events, Event):
             raise InvalidArgument("append takes several events: put a single one in a list")
+        if not isinstance(events, Iterable):
+            raise InvalidArgument(f"append takes events, not a {type(events).__name__}: put them in a list")
         definition, decoder = aggregate.__definition__, self.decoder(aggregate)
         kinds = set(definition.events.values())
         packed = []
@@ -51,6 +53,8 @@ class ClientCodecs:
                 )
             _, ce_type = type_header(kind.message_name, kind.message_revision)
             packed.append((ce_type.decode(), decoder.codec(kind).encode(event)))
+        if not packed:
+            raise InvalidArgument("append was given no events: give at least one event, or do not append")
         return pack_events(packed)
 
     def decoder(self, aggregate: type[Aggregate[Any]]) -> EventDecoder:

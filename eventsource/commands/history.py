@@ -21,7 +21,7 @@ class AggregateHistory(Generic[A]):
     """Takes the records of one aggregate in the order of the log, from its first, and folds them up to `at_version` or `at_time`.
 
     What lies behind is not decoded, but checked like all else: a gap, a repeat or half a command anywhere is a `ForkDetected`.
-    Raises `InvalidArgument` when both are given, `at_version` is below 1, or `at_time` has no time zone.
+    Raises `InvalidArgument` when both are given, `at_version` is no whole number from 1 upwards, or `at_time` no time with a zone.
     """
 
     def __init__(
@@ -35,8 +35,10 @@ class AggregateHistory(Generic[A]):
     ) -> None:
         if at_version is not None and at_time is not None:
             raise InvalidArgument("load takes at_version or at_time, not both: leave one of them out")
-        if at_version is not None and at_version < 1:
-            raise InvalidArgument(f"at_version={at_version}: give the number of an event, from 1 upwards")
+        if at_version is not None and (type(at_version) is not int or at_version < 1):
+            raise InvalidArgument(f"at_version={at_version!r}: give the number of an event, from 1 upwards")
+        if at_time is not None and not isinstance(at_time, datetime):
+            raise InvalidArgument(f"at_time={at_time!r} is no datetime: give one with a time zone")
         if at_time is not None and at_time.utcoffset() is None:
             raise InvalidArgument(f"at_time={at_time} has no time zone: give an aware time")
         self._definition = aggregate.__definition__

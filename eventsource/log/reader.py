@@ -34,30 +34,47 @@ class LogReader:
 
     def __init__(self, client_config: Mapping[str, Any], *, committed_only: bool = True) -> None:
         self._bootstrap = str(client_config.get("bootstrap.servers", ""))
-        config = consumer_config(client_config, _NO_GROUP)
+        self._config = consumer_config(client_config, _NO_GROUP)
         if not committed_only:
-            config["isolation.level"] = "read_uncommitted"
-        self._consumer = Consumer(config)
+            self._config["isolation.level"] = "read_uncommitted"
+        self._topics_seen: set[str] = set()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._consumer = Consumer(self._config)
         self._known_topics: set[str] = set()
+        self._assigned: dict[TopicAndPartition, int] = {}
+        self._used: set[TopicAndPartition] = set()
 
     def assign(self, offsets: Mapping[TopicAndPartition, int]) -> None:
         """Reads these partitions from these offsets, and no others."""
+        if not self._used.isdisjoint(offsets):
+            # Of a partition that is assigned again, librdkafka goes on telling the position of before for a while: whoever asks
+            # whether the end is reached would hear that it is, with everything unread. So a consumer gets each partition once.
+            self._consumer.close()
+            self._connect()
         self._learn({topic for topic, _ in offsets})
-        self._consumer.assign([TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()])
+        self._consumer.assign(_places(offsets))
+        self._assigned = dict(offsets)
+        self._used.update(offsets)
 
     def add(self, offsets: Mapping[TopicAndPartition, int]) -> None:
         """Reads these partitions too."""
-        if offsets:
+        if not self._used.isdisjoint(offsets):
+            self.assign({**{where: self.position(*where) for where in self._assigned}, **offsets})
+        elif offsets:
             self._learn({topic for topic, _ in offsets})
-            self._consumer.incremental_assign(
-                [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
-            )
+            self._consumer.incremental_assign(_places(offsets))
+            self._assigned.update(offsets)
+            self._used.update(offsets)
 
     def remove(self, partitions: Iterable[TopicAndPartition]) -> None:
         """Stops reading these partitions."""
-        removed = [TopicPartition(topic, number) for topic, number in partitions]
+        removed = list(partitions)
         if removed:
-            self._consumer.incremental_unassign(removed)
+            self._consumer.incremental_unassign([TopicPartition(*where) for where in removed])
+            for where in removed:
+                self._assigned.pop(where, None)
 
     def read(self, max_records: int, timeout_seconds: float) -> list[Record]:
         """What is there, at most `max_records`, at once; waits for the first record up to the time-out.
@@ -109,7 +126,8 @@ class LogReader:
     def position(self, topic: str, partition: int) -> int:
         """The next offset to be read, past transaction markers: tells that a reader has caught up; never to be stored."""
         (found,) = self._consumer.position([TopicPartition(topic, partition)])
-        return int(found.offset)
+        offset = int(found.offset)
+        return offset if offset >= 0 else self._assigned.get((topic, partition), offset)  # nothing was read yet
 
     def close(self) -> None:
         """Closes the consumer."""
@@ -125,6 +143,7 @@ class LogReader:
                 problem = error.args[0]
             if problem is None:
                 self._known_topics.add(topic)
+                self._topics_seen.add(topic)
             else:
                 _log.info("metadata_missing", topic=topic, error=problem.name())  # librdkafka goes on asking
 
@@ -147,5 +166,9 @@ class LogReader:
         if error.fatal() or not (
             error.retriable() or error.code() in UNREACHABLE or error.code() == KafkaError._PARTITION_EOF
         ):
-            raise translate(error, where, self._bootstrap, topic_seen=message.topic() in self._known_topics)
+            raise translate(error, where, self._bootstrap, topic_seen=message.topic() in self._topics_seen)
         return False
+
+
+def _places(offsets: Mapping[TopicAndPartition, int]) -> list[TopicPartition]:
+    return [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]

@@ -14,6 +14,15 @@ from uuid import UUID
 from eventsource.app import App
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.answers import answer_of, loaded_from
+from eventsource.commands.arguments import (
+    Receivers,
+    check_expected_version,
+    check_repetition,
+    check_required_version,
+    key_of,
+    no_read_model,
+    trail_of,
+)
 from eventsource.commands.builtin import APPEND, LOAD
 from eventsource.commands.client_codecs import ClientCodecs
 from eventsource.commands.handling import CommandHandling
@@ -25,8 +34,8 @@ from eventsource.consuming.definition import ConsumerDefinition, MemoryConsumer
 from eventsource.domain import Aggregate, Command, Event
 from eventsource.errors import DefinitionError
 from eventsource.log.events import EventDecoder
-from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, command_headers, make_trail
-from eventsource.log.partitioner import aggregate_key, partition_for
+from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, command_headers
+from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing
 from eventsource.log.recorded import Recorded, ms_from_time
 from eventsource.schemas import MemorySchemaStore, StateCodec
@@ -51,6 +60,7 @@ class TestApp:
     def __init__(self, app: App, *, clock: VirtualClock | None = None) -> None:
         self.clock = clock if clock is not None else VirtualClock()
         self._app = app
+        self._receivers = Receivers(app)
         self._names = app.names()
         self._schemas = MemorySchemaStore()
         self._log = MemoryLog()
@@ -83,6 +93,8 @@ class TestApp:
 
         Raises what `Client.send` raises, but never `OutcomeUnknown`.
         """
+        self._receivers.check_command(aggregate, command)
+        check_expected_version(expected_version)
         return self._command(
             aggregate,
             aggregate_id,
@@ -90,7 +102,7 @@ class TestApp:
             expected_version,
             command_id,
             sent_at,
-            make_trail(correlation_id, causation_id, actor, metadata),
+            trail_of(correlation_id, causation_id, actor, metadata),
         )
 
     def append(
@@ -111,6 +123,8 @@ class TestApp:
 
         Raises what `Client.append` raises, but never `OutcomeUnknown`.
         """
+        self._receivers.check(aggregate)
+        check_required_version(expected_version)
         return self._command(
             aggregate,
             aggregate_id,
@@ -118,7 +132,7 @@ class TestApp:
             expected_version,
             command_id,
             sent_at,
-            make_trail(correlation_id, causation_id, actor, metadata),
+            trail_of(correlation_id, causation_id, actor, metadata),
         )
 
     def load(
@@ -149,10 +163,11 @@ class TestApp:
         return history.loaded(topic_id)
 
     def _place(self, aggregate: type[Aggregate[Any]], aggregate_id: str | UUID) -> tuple[str, bytes, int]:
+        self._receivers.check(aggregate)
         name = aggregate.__definition__.name
         if self._app.aggregates.get(name) is not aggregate:
             raise DefinitionError(f"aggregate {name!r} is not one of app {self._app.name!r}: add it to its aggregates")
-        key = aggregate_key(aggregate_id)
+        key = key_of(aggregate_id)
         return name, key, partition_for(key, self._app.partitions_of(aggregate))
 
     def _command(
@@ -165,6 +180,7 @@ class TestApp:
         sent_at: datetime | None,
         trail: Trail,
     ) -> Receipt:
+        check_repetition(command_id, sent_at)
         name, key, partition = self._place(aggregate, aggregate_id)
         type_, value = command
         headers = self._headers(type_, expected_version, command_id, sent_at, trail)
@@ -206,6 +222,8 @@ class TestApp:
 
     def rows(self, consumer: ConsumerDefinition) -> Sequence[Any]:
         """The rows of a read model, in the order of their keys."""
+        if not isinstance(getattr(consumer, "consumer_name", None), str):
+            raise no_read_model(consumer)
         found = self._consumers.get(consumer.consumer_name)
         if found is None:
             raise DefinitionError(
@@ -217,6 +235,8 @@ class TestApp:
         self, aggregate: type[Aggregate[Any]] | None = None, aggregate_id: str | UUID | None = None
     ) -> list[Event]:
         """What was recorded so far, of all aggregates, one kind or one aggregate."""
+        if aggregate is not None:
+            self._receivers.check(aggregate)
         name = aggregate.__definition__.name if aggregate is not None else None
         id_ = str(aggregate_id) if aggregate_id is not None else None
         return [
@@ -227,8 +247,8 @@ class TestApp:
 
     def state(self, aggregate: type[A], aggregate_id: str | UUID) -> A | None:
         """A copy of an aggregate as it is now, or None where it does not exist."""
-        key = aggregate_key(aggregate_id)
-        handling = self._handling(aggregate, partition_for(key, self._app.partitions_of(aggregate)))
+        _, _, partition = self._place(aggregate, aggregate_id)
+        handling = self._handling(aggregate, partition)
         current = handling.states.find(str(aggregate_id))
         if current is None:
             return None
