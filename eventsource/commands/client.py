@@ -20,9 +20,9 @@ from eventsource.commands.arguments import (
     check_expected_version,
     check_repetition,
     check_required_version,
-    check_seconds,
     key_of,
     no_read_model,
+    seconds_of,
     token_of,
     trail_of,
 )
@@ -305,10 +305,7 @@ class Client:
         return channel.submit(submission, pending, partial(_answer_load, pending, codec, topic_id, patience_seconds))
 
     def _timeout_seconds(self, given: float | None) -> float:
-        if given is None:
-            return self._settings.client.timeout_seconds
-        check_seconds(given)
-        return given
+        return self._settings.client.timeout_seconds if given is None else seconds_of(given)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -318,9 +315,7 @@ class Client:
         Raises `NotCaughtUp` when it does not in time, `DatabaseUnavailable`, `InvalidArgument`, and `DecodeError` for a text that
         is no token.
         """
-        reader = self._reader(model)
-        check_seconds(timeout)
-        reader.wait_for(token_of(token), timeout)
+        self._reader(model).wait_for(token_of(token), seconds_of(timeout))
 
     def read(
         self, model: Readable, *, at_least: Token | str | None = None, timeout: float = 10.0

@@ -40,7 +40,9 @@ class ClientCodecs:
         if isinstance(events, Event):
             raise InvalidArgument("append takes several events: put a single one in a list")
         if not isinstance(events, Iterable):
-            raise InvalidArgument(f"append takes events, not a {type(events).__name__}: put them in a list")
+            raise InvalidArgument(
+                f"append takes events, and this is of type {type(events).__name__}: put them in a list"
+            )
         definition, decoder = aggregate.__definition__, self.decoder(aggregate)
         kinds = set(definition.events.values())
         packed = []

@@ -152,9 +152,11 @@ def test_what_is_no_event_of_the_aggregate_is_refused_before_it_is_sent(app: Tes
         app.append(Account, "1", [Open(owner="Ada")], expected_version=0)  # type: ignore[list-item]
     with pytest.raises(InvalidArgument, match="in a list"):
         app.append(Account, "1", Opened(owner="Ada"), expected_version=0)  # type: ignore[arg-type]
-    with pytest.raises(EncodeError, match="1 to 1000 events"):
+    with pytest.raises(InvalidArgument, match="give at least one event"):
         app.append(Account, "1", [], expected_version=0)
-    with pytest.raises(EncodeError, match="expected_version=-1"):
+    with pytest.raises(EncodeError, match="1 to 1000 events"):
+        app.append(Account, "1", [Opened(owner="Ada")] * 1_001, expected_version=0)
+    with pytest.raises(InvalidArgument, match="expected_version=-1"):
         app.append(Account, "1", [Opened(owner="Ada")], expected_version=-1)
 
 
