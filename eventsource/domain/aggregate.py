@@ -6,9 +6,10 @@ import contextlib
 import dataclasses
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Generic, get_args, get_origin
 
+from pydantic.fields import FieldInfo
 from typing_extensions import TypeVar, dataclass_transform, get_original_bases
 
 from eventsource.domain.annotations import Scope, alternatives, annotations_of, name_of, resolve, scope_of
@@ -49,7 +50,9 @@ class Aggregate(Generic[C]):
         try:
             dataclasses.dataclass(kw_only=True)(cls)
         except (TypeError, ValueError) as error:
+            _check_defaults(cls, annotations_of(cls))
             raise DefinitionError(f"aggregate {name_of(cls)} cannot become a dataclass: {error}") from error
+        _check_defaults(cls, (field.name for field in dataclasses.fields(cls)))
         setattr(cls, FIELD_TYPES, _own_field_types(cls, scope))
         if abstract:
             if name is not None:
@@ -111,6 +114,29 @@ def _check_fields(cls: type) -> None:
                     f"{name_of(cls)}.{field} is a field and a method, and the method would become the field's default: rename "
                     "one of them"
                 )
+
+
+def _check_defaults(cls: type, fields: Iterable[str]) -> None:
+    """Refuses what `dataclasses` refuses too, and `Field` of pydantic, which it takes for the default itself."""
+    for field in fields:
+        default = inspect.getattr_static(cls, field, None)
+        if isinstance(default, dataclasses.Field):
+            default = default.default
+        where = f"{name_of(cls)}.{field}"
+        if isinstance(default, FieldInfo):
+            if default.default_factory is None:
+                made = "the default itself, or none"
+            else:
+                name = getattr(default.default_factory, "__name__", "")
+                made = f"dataclasses.field(default_factory={name if name.isidentifier() else '…'})"
+            raise DefinitionError(
+                f"{where} has pydantic's Field as its default, and an aggregate is a dataclass: write {made}"
+            )
+        if isinstance(default, list | dict | set):
+            raise DefinitionError(
+                f"{where} has a default that all aggregates would share: write dataclasses.field(default_factory="
+                f"{type(default).__name__})"
+            )
 
 
 def _own_field_types(cls: type, scope: Scope) -> dict[str, Any]:

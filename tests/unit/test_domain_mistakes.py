@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import pydantic
 import pytest
 
 from eventsource.domain import Aggregate, Command, Context, Event, applies, creates, decides
@@ -500,10 +502,32 @@ def test_a_handler_named_like_an_inherited_field_is_refused() -> None:
 
 
 def test_a_default_that_all_aggregates_would_share_is_refused() -> None:
-    with refused("aggregate Robot cannot become a dataclass", "default_factory"):
+    with refused(
+        "Robot.parts has a default that all aggregates would share", "dataclasses.field(default_factory=list)"
+    ):
 
         class Robot(Aggregate, name="robot"):
             parts: list[str] = []  # noqa: RUF012
+
+
+def test_a_default_by_pydantics_field_is_refused() -> None:
+    with refused("Robot.parts has pydantic's Field as its default", "dataclasses.field(default_factory=list)"):
+
+        class Robot(Aggregate, name="robot"):
+            parts: list[str] = pydantic.Field(default_factory=list)
+
+    with refused("Arm.length has pydantic's Field as its default", "write the default itself"):
+
+        class Arm(Aggregate, name="arm"):
+            length: int = pydantic.Field(default=1)
+
+
+def test_what_the_class_shares_on_purpose_is_no_default() -> None:
+    class Robot(Aggregate, name="robot"):
+        known: ClassVar[list[str]] = []
+        parts: list[str] = dataclasses.field(default_factory=list)
+
+    assert Robot().parts == []
 
 
 def test_an_aggregate_without_a_name_is_refused() -> None:
