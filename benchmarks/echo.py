@@ -18,7 +18,7 @@ from eventsource.log.reader import LogReader
 from eventsource.log.topics import REPLY_PARTITIONS
 from eventsource.settings import load_settings
 
-_FIXED: Final = bytes(34)  # as many as a reply of the framework has before the command's id
+_FIXED: Final = bytes(46)  # as many as a reply of the framework has before the command's id
 
 
 def main() -> None:

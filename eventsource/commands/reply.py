@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import Final, NamedTuple
 
 from eventsource.commands.status import Status
 from eventsource.errors import DecodeError
 
 _VERSION: Final = 1
-_FIXED = struct.Struct(
-    ">BBiqqHHII"
-)  # version, status, partition, offset, aggregate version, lengths of id, code, details, state
+# version, status, partition, offset, aggregate version, CRC of the topic, body hash, lengths of id, code, details, state
+_FIXED = struct.Struct(">BBiqqI8sHHII")
+NO_HASH: Final = bytes(8)
+
+
+def topic_crc(commands_topic: str) -> int:
+    """What a reply names a commands topic by."""
+    return zlib.crc32(commands_topic.encode())
 
 
 class Reply(NamedTuple):
     """The answer to one command.
 
     `partition` and `offset` say where in the events topic the aggregate's newest event stands, `version` is its version;
-    the offset is -1 where there is none. `state` is what a load asked for, as `StateCodec` writes it.
+    the offset is -1 where there is none. `state` is what a load asked for, as `StateCodec` writes it. `topic_crc` and
+    `body_hash` say which command it answers: ids may have been used for several.
     """
 
     command_id: str
@@ -29,6 +36,8 @@ class Reply(NamedTuple):
     code: str = ""
     details: str = ""
     state: bytes = b""
+    topic_crc: int = 0
+    body_hash: bytes = NO_HASH
 
     def encode(self) -> bytes:
         """The reply's bytes."""
@@ -47,7 +56,9 @@ class Reply(NamedTuple):
     @classmethod
     def _decode(cls, data: bytes, start: int) -> tuple[Reply, int]:
         try:
-            version, status, partition, offset, aggregate_version, *lengths = _FIXED.unpack_from(data, start)
+            version, status, partition, offset, aggregate_version, crc, digest, *lengths = _FIXED.unpack_from(
+                data, start
+            )
             id_at = start + _FIXED.size
             code_at = id_at + lengths[0]
             details_at = code_at + lengths[1]
@@ -66,6 +77,8 @@ class Reply(NamedTuple):
                 data[code_at:details_at].decode(),
                 data[details_at:state_at].decode(),
                 data[state_at:end],
+                crc,
+                digest,
             )
         except (struct.error, ValueError) as error:
             raise DecodeError(f"a reply cannot be read ({error}): upgrade the client") from error
@@ -81,12 +94,17 @@ def encode_reply(
     code: str = "",
     details: str = "",
     state: bytes = b"",
+    topic_crc: int = 0,
+    body_hash: bytes = NO_HASH,
 ) -> bytes:
     """The bytes of a `Reply` that need not be made for it."""
     id_bytes = command_id.encode()
     if not (code or details or state):
-        return _FIXED.pack(_VERSION, status, partition, offset, version, len(id_bytes), 0, 0, 0) + id_bytes
+        return (
+            _FIXED.pack(_VERSION, status, partition, offset, version, topic_crc, body_hash, len(id_bytes), 0, 0, 0)
+            + id_bytes
+        )
     code_bytes, details_bytes = code.encode(), details.encode()
     lengths = len(id_bytes), len(code_bytes), len(details_bytes), len(state)
-    fixed = _FIXED.pack(_VERSION, status, partition, offset, version, *lengths)
+    fixed = _FIXED.pack(_VERSION, status, partition, offset, version, topic_crc, body_hash, *lengths)
     return b"".join((fixed, id_bytes, code_bytes, details_bytes, state))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from eventsource.commands.deduplication import Answer
-from eventsource.commands.reply import encode_reply
+from eventsource.commands.reply import NO_HASH, encode_reply
 from eventsource.commands.status import Status
 from eventsource.errors import HeaderError
 from eventsource.log.headers import CommandHeaders, body_hash, read_command_headers
 from eventsource.log.record import Record
 
 UNREADABLE: Final = "unreadable"
-_NO_HASH: Final = b"\0" * 8
 
 
 class Request(NamedTuple):
@@ -34,7 +33,7 @@ def read_request(record: Record, source: str) -> Request:
         headers = CommandHeaders(
             f"{UNREADABLE}/{record.partition}/{record.offset}", UNREADABLE, source, record.timestamp_ms
         )
-        return Request(record, headers, key.decode(errors="replace"), _NO_HASH, error)
+        return Request(record, headers, key.decode(errors="replace"), NO_HASH, error)
     digest = body_hash(key, headers.type, record.value or b"")
     try:
         return tuple.__new__(Request, (record, headers, key.decode(), digest, None))
@@ -49,14 +48,24 @@ class PendingReply(NamedTuple):
     client_id: bytes
     reply_partition: int
     command_id: str
+    body_hash: bytes
     answer: Answer
     reused: bool = False
     state: bytes = b""
 
-    def encode(self, partition: int) -> bytes:
-        """The bytes of the `Reply`, once the batch is committed."""
+    def encode(self, partition: int, topic_crc: int) -> bytes:
+        """The bytes of the `Reply`, once the batch is committed; `topic_crc` is that of the commands topic."""
         command_id, answer = self.command_id, self.answer
         status = Status.COMMAND_ID_REUSED if self.reused else answer.status
         return encode_reply(
-            command_id, status, partition, answer.offset, answer.version, answer.code, answer.details, self.state
+            command_id,
+            status,
+            partition,
+            answer.offset,
+            answer.version,
+            answer.code,
+            answer.details,
+            self.state,
+            topic_crc,
+            self.body_hash,
         )

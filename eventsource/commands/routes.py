@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from eventsource.app import App
+from eventsource.commands.reply import topic_crc
 from eventsource.domain import Aggregate
 from eventsource.errors import DefinitionError, TopicMismatch, TopicMissing
 from eventsource.log.admin import LogAdmin
@@ -14,13 +15,14 @@ from eventsource.names import Names
 
 
 class Route(NamedTuple):
-    """An aggregate's topics, and the id of the one whose positions its tokens name."""
+    """An aggregate's topics, the id of the one whose positions its tokens name, and by what its replies name that of its commands."""
 
     aggregate: str
     commands: str
     events: str
     partitions: int
     events_topic_id: bytes
+    topic_crc: int
 
     def partition(self, key: bytes) -> int:
         """The partition of a key, in both topics."""
@@ -57,8 +59,8 @@ class Routes:
         return cls(
             app.name,
             {
-                name: Route(name, commands[name], events[name], partitions[name], topic_ids[events[name]])
-                for name in partitions
+                name: Route(name, topic, events[name], partitions[name], topic_ids[events[name]], topic_crc(topic))
+                for name, topic in commands.items()
             },
         )
 

@@ -15,13 +15,14 @@ from eventsource.commands.deduplication import CLOCK_SKEW_MS
 from eventsource.commands.handled import Handled
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionReplay
-from eventsource.commands.reply import Reply
+from eventsource.commands.reply import Reply, topic_crc
 from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides
 from eventsource.errors import BrokerUnavailable, OffsetLost
 from eventsource.log.headers import (
     CommandHeaders,
     Trail,
+    body_hash,
     command_headers,
     read_event_headers,
     read_outcome_headers,
@@ -34,6 +35,7 @@ Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=2)]
 DAY_MS = 86_400_000
 NOW_MS = 1_700_000_000_000
 TOPIC_ID = bytes(range(16))
+TOPIC_CRC = topic_crc("bank.account.commands")
 
 
 class Open(Command, name="open"):
@@ -218,7 +220,7 @@ def test_a_command_becomes_events_and_a_reply_with_their_place(partition: Partit
     (reply,) = partition.take(
         partition.command(Open(owner="Ada"), trail=Trail("cor", "cau", "ada", {"tenant": "blue"}))
     )
-    assert reply == Reply("c-1", Status.ACCEPTED, PARTITION, 100, 1)
+    assert reply == Reply("c-1", Status.ACCEPTED, PARTITION, 100, 1, topic_crc=TOPIC_CRC, body_hash=reply.body_hash)
     headers = read_event_headers(partition.log["bank.account.events"][0].headers)
     assert (headers.command_id, headers.index, headers.count, headers.version) == ("c-1", 1, 1, 1)
     assert (headers.origin.topic_id, headers.origin.partition, headers.origin.offset) == (TOPIC_ID, PARTITION, 0)
@@ -262,7 +264,8 @@ def test_a_command_that_needs_no_event_leaves_an_outcome(partition: Partition) -
 def test_a_repetition_has_no_effect_and_gets_the_first_answer(partition: Partition, *, apart: bool) -> None:
     batch = [partition.command(Open(owner="Ada"), "c-1"), partition.command(Open(owner="Ada"), "c-1")]
     replies = partition.take(batch[0]) + partition.take(batch[1]) if apart else partition.take(*batch)
-    assert replies[0] == replies[1] == Reply("c-1", Status.ACCEPTED, PARTITION, 100, 1)
+    assert replies[0] == replies[1]
+    assert (replies[0].status, replies[0].offset, replies[0].version) == (Status.ACCEPTED, 100, 1)
     assert partition.events() == ["opened"]
     assert partition.outcomes() == []
 
@@ -279,6 +282,14 @@ def test_another_body_under_a_known_id_is_refused_and_recorded_nowhere(partition
     (reply,) = partition.take(partition.command(Open(owner="Eve"), "c-1"))
     assert reply.status is Status.COMMAND_ID_REUSED
     assert (partition.events(), partition.outcomes()) == (["opened"], [])
+
+
+@pytest.mark.parametrize("second", ["Ada", "Eve"], ids=["a repetition", "the id used again"])
+def test_an_answer_names_the_content_that_it_answers(partition: Partition, second: str) -> None:
+    batch = [partition.command(Open(owner="Ada"), "c-1"), partition.command(Open(owner=second), "c-1")]
+    replies = partition.take(*batch)
+    assert [reply.body_hash for reply in replies] == [body_hash(KEY, "open", record.value or b"") for record in batch]
+    assert {reply.topic_crc for reply in replies} == {TOPIC_CRC}
 
 
 def test_another_type_with_the_same_body_is_another_command(partition: Partition) -> None:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eventsource.clock import SystemClock
-from eventsource.commands.in_flight import InFlight, Waiting
+from eventsource.commands.in_flight import Content, InFlight, Waiting
 from eventsource.commands.pending import Pending
-from eventsource.commands.reply import Reply
+from eventsource.commands.reply import Reply, topic_crc
 from eventsource.commands.status import Status
 from eventsource.errors import Backlogged, ClientClosed, CommandIdReused
+from eventsource.log.headers import body_hash
 from eventsource.testing import VirtualClock
 
 SENT_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,14 +21,24 @@ def pending(command_id: str) -> Pending:
     return Pending(command_id, "acc-1", SENT_AT)
 
 
-def reply(command_id: str) -> Reply:
-    return Reply(command_id, Status.ACCEPTED, 0, 0, 1)
+def content_of(text: str = "", topic: str = "bank.account.commands") -> Content:
+    return Content(topic_crc(topic), body_hash(b"acc-1", "deposit", text.encode()))
+
+
+def reply(command_id: str, content: Content | None = None, status: Status = Status.ACCEPTED) -> Reply:
+    content = content or content_of()
+    return Reply(command_id, status, 0, 0, 1, topic_crc=content.topic_crc, body_hash=content.body_hash)
 
 
 def enter(
-    in_flight: InFlight, command_id: str, *, content: str = "", timeout_seconds: float = 30.0, wait: bool = False
+    in_flight: InFlight,
+    command_id: str,
+    *,
+    content: Content | None = None,
+    timeout_seconds: float = 30.0,
+    wait: bool = False,
 ) -> Waiting:
-    return in_flight.enter(pending(command_id), (content,), lambda reply: None, timeout_seconds, wait=wait)
+    return in_flight.enter(pending(command_id), content or content_of(), lambda reply: None, timeout_seconds, wait=wait)
 
 
 @pytest.fixture
@@ -75,11 +86,36 @@ def test_a_command_sent_again_has_its_new_deadline(clock: VirtualClock) -> None:
 
 def test_two_under_one_id_share_their_place_or_are_refused(clock: VirtualClock) -> None:
     in_flight = InFlight(10, clock)
-    first = enter(in_flight, "c-1", content="x")
-    assert enter(in_flight, "c-1", content="x") is first
+    first = enter(in_flight, "c-1", content=content_of("x"))
+    assert enter(in_flight, "c-1", content=content_of("x")) is first
     with pytest.raises(CommandIdReused):
-        enter(in_flight, "c-1", content="y")
+        enter(in_flight, "c-1", content=content_of("y"))
     assert len(in_flight) == 1
+
+
+@pytest.mark.parametrize("status", [Status.ACCEPTED, Status.COMMAND_ID_REUSED])
+@pytest.mark.parametrize(
+    "given_up", [content_of("x"), content_of("y", topic="bank.card.commands")], ids=["other body", "other topic"]
+)
+def test_a_late_answer_to_other_content_under_the_id_answers_nobody(
+    clock: VirtualClock, given_up: Content, status: Status
+) -> None:
+    in_flight = InFlight(10, clock)
+    enter(in_flight, "c-1", content=given_up, timeout_seconds=1)
+    clock.advance(timedelta(seconds=2))
+    in_flight.take_expired(clock.monotonic())
+    mine = enter(in_flight, "c-1", content=content_of("y"))
+    assert in_flight.take([reply("c-1", given_up, status)]) == []
+    assert len(in_flight) == 1
+    refused = reply("c-1", content_of("y"), Status.COMMAND_ID_REUSED)
+    assert in_flight.take([refused]) == [(mine, refused)]
+
+
+def test_a_late_answer_to_the_same_command_is_its_answer_whatever_version_is_expected_now(clock: VirtualClock) -> None:
+    in_flight = InFlight(10, clock)
+    mine = enter(in_flight, "c-1", content=content_of("x")._replace(expected_version=5))
+    late = reply("c-1", content_of("x"))
+    assert in_flight.take([late]) == [(mine, late)]
 
 
 def test_of_threads_that_send_one_id_at_once_one_sends(clock: VirtualClock) -> None:
@@ -90,7 +126,7 @@ def test_of_threads_that_send_one_id_at_once_one_sends(clock: VirtualClock) -> N
     def run() -> None:
         mine = pending("c-1")
         barrier.wait()
-        waiting = in_flight.enter(mine, ("x",), lambda reply: None, 5, wait=True)
+        waiting = in_flight.enter(mine, content_of("x"), lambda reply: None, 5, wait=True)
         taken.append(waiting.pending is mine)
 
     threads = [threading.Thread(target=run) for _ in range(8)]
