@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.request import Request
+from eventsource.commands.states import Reread
 from eventsource.commands.status import Outcome
 from eventsource.domain import Event
 from eventsource.domain.definition import AggregateDefinition
@@ -50,6 +52,7 @@ class FactRecords:
             event: (self._codecs[name].encode, type_header(event.message_name, event.message_revision))
             for name, event in definition.events.items()
         }
+        self._changeable = definition.changeable_events
         self._outcomes = codecs.outcomes
         self._schemas = codecs.schemas
         self._appendable: set[tuple[int, int]] = set()
@@ -89,6 +92,23 @@ class FactRecords:
                 self._check_size(event, outgoing)
             records.append(outgoing)
         return records, ce_id
+
+    def reread(self, events: tuple[Event, ...], records: list[Outgoing]) -> Reread | None:
+        """How a command's events are read anew from their records; None where none of them holds what could be changed."""
+        if not self._changeable:
+            return None
+        for event in events:
+            if event.__class__ in self._changeable:
+                break
+        else:
+            return None
+        return partial(
+            _read,
+            [
+                (self._codecs[event.message_name].decode, record.value)
+                for event, record in zip(events, records, strict=True)
+            ],
+        )
 
     def _check_size(self, event: Event, outgoing: Outgoing) -> None:
         size_bytes = outgoing.size_bytes
@@ -137,6 +157,10 @@ class FactRecords:
                 "the clients that append it"
             )
         self._appendable.add((own.fingerprint, fingerprint))
+
+
+def _read(written: list[tuple[Callable[[bytes], Event], bytes]]) -> tuple[Event, ...]:
+    return tuple([decode(value) for decode, value in written])
 
 
 def _passed_on(trail: Trail) -> Trail:

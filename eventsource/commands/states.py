@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from asyncio import CancelledError
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from eventsource.commands.generations import Generations
 from eventsource.domain import Aggregate, Event
 from eventsource.domain.definition import AggregateDefinition
-from eventsource.errors import ForkDetected
+from eventsource.errors import ForkDetected, TransactionAborted
 
-_Applied = list[tuple[tuple[Event, ...], int]]
+Reread = Callable[[], tuple[Event, ...]]
+"""Reads a command's events anew from what was written, so that nobody else holds a part of them."""
+
+_Applied = list[tuple[tuple[Event, ...], Reread | None, int]]
 
 
 @dataclass(slots=True)
@@ -19,7 +23,8 @@ class Current:
     """An aggregate at a version. `offset` is that of its newest event.
 
     In a batch that is not committed yet, `index` is that event's place among the batch's records, and `applied` holds the events
-    of each command so far with the index of its first: what the state is built from anew when a later command fails.
+    of each command so far, or how they are read anew, with the index of its first: what the state is built from again when a
+    later command fails.
     """
 
     state: Aggregate[Any]
@@ -64,36 +69,53 @@ class AggregateStates:
 
     # --- a batch -------------------------------------------------------------------------------------------------
 
-    def apply(self, aggregate_id: str, events: tuple[Event, ...], first_index: int) -> Current:
+    def apply(
+        self, aggregate_id: str, events: tuple[Event, ...], first_index: int, reread: Reread | None = None
+    ) -> Current:
         """Applies one command's events, then checks the aggregate's invariants.
+
+        Events that may hold something changeable come with `reread`, and what that gives is applied in their place: the state
+        may keep a part of it and change it later, as it will after a replay.
 
         If one of them cannot be applied or an invariant does not hold, the aggregate is as it was before this command, and
         what was raised comes through.
         """
+        fresh = events if reread is None else reread()
         edited = self._edited.get(aggregate_id)
         before = edited if edited is not None else self._copy(self.aggregates.get(aggregate_id))
         try:
-            after = self._evolved(before, events, first_index)
+            after = self._evolved(before, fresh, first_index)
             if self._definition.invariants:
                 self._definition.check_invariants(after.state)
         except BaseException:
             if edited is not None and edited.applied is not None:
                 self._edited[aggregate_id] = self._built(aggregate_id, edited.applied)
             raise
+        applied = (events if reread is None else (), reread, first_index)
         if edited is not None and edited.applied is not None:
-            edited.applied.append((events, first_index))
+            edited.applied.append(applied)
         else:
-            after.applied = [(events, first_index)]
+            after.applied = [applied]
             self._edited[aggregate_id] = after
         return after
 
     def _built(self, aggregate_id: str, applied: _Applied) -> Current:
-        """The aggregate as the batch had left it before the command that failed: that one may have changed it half."""
+        """The aggregate as the batch had left it before the command that failed: that one may have changed it half.
+
+        Raises `TransactionAborted` where the same events do not apply twice. A batch of one command, as the owner comes to
+        in the end, needs nothing of the kind.
+        """
         current = self._copy(self.aggregates.get(aggregate_id))
-        for events, index in applied:
-            current = self._evolved(current, events, index)
+        try:
+            for events, reread, index in applied:
+                current = self._evolved(current, events if reread is None else reread(), index)
+        except (Exception, SystemExit, CancelledError) as error:
+            raise TransactionAborted(
+                f"{self._definition.name} {aggregate_id!r}: events that could be applied cannot be applied again "
+                f"({type(error).__name__}): make its handlers depend on nothing but the state and the event"
+            ) from error
         if current is None:
-            raise ForkDetected(f"{aggregate_id}: a batch that applied nothing is built anew: report this")
+            raise TransactionAborted(f"{aggregate_id}: a batch that applied nothing is built anew: report this")
         current.applied = applied
         return current
 
@@ -146,7 +168,7 @@ class AggregateStates:
         current = self.aggregates.get(aggregate_id)
         try:
             state = self._definition.evolve(current.state if current is not None else None, event)
-        except Exception as error:  # noqa: BLE001 - user code; kept as the reason that its commands are answered with
+        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 - user code; kept as the reason that its commands are answered with
             self.stop(
                 aggregate_id,
                 f"{self._definition.name} {aggregate_id!r} is stopped: event {event.message_name!r} (version {version}, offset {offset}) "

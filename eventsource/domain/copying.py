@@ -1,10 +1,11 @@
-"""Copies of an aggregate that can be changed without changing the original."""
+"""Copies of an aggregate that can be changed without changing the original, and events that no state may share."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import datetime
+import functools
 import types
 import uuid
 from collections.abc import Callable, Iterable
@@ -17,6 +18,9 @@ from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
+
+from eventsource.domain.exact import model_shape
+from eventsource.domain.shapes import ArrayShape, DictShape, ModelShape, Shape, TupleShape, UnionShape
 
 A = TypeVar("A")
 
@@ -53,6 +57,41 @@ def copier(cls: type[A]) -> Callable[[A], A]:
         return twin
 
     return copied
+
+
+def is_changeable(message: type[BaseModel]) -> bool:
+    """Whether an instance may hold something that can be changed, such as a list: whoever keeps that part changes the message."""
+    return _can_change(model_shape(message), set())
+
+
+def _can_change(shape: Shape, seen: set[type]) -> bool:
+    match shape:
+        case ArrayShape(item=item, container=container):
+            return container in (list, set) or _can_change(item, seen)
+        case DictShape():
+            return True
+        case TupleShape(items=items) | UnionShape(members=items):
+            return any(_can_change(item, seen) for item in items)
+        case ModelShape(model=model, fields=fields):
+            if model in seen:
+                return False
+            seen.add(model)
+            return not _is_sealed(model) or any(_can_change(field.shape, seen) for field in fields)
+        case _:
+            return False
+
+
+def _is_sealed(model: type[BaseModel]) -> bool:
+    """Whether all that its instances hold are their fields, and nobody can set those."""
+    if (
+        not model.model_config.get("frozen")
+        or model.model_config.get("extra") == "allow"
+        or model.__private_attributes__
+    ):
+        return False
+    return not any(
+        isinstance(attribute, functools.cached_property) for base in model.__mro__ for attribute in vars(base).values()
+    )
 
 
 def _is_plain(cls: type) -> bool:

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from eventsource.domain.annotations import name_of
 from eventsource.domain.context import Context
-from eventsource.domain.copying import copier
+from eventsource.domain.copying import copier, is_changeable
 from eventsource.domain.exact import check_exact_fields
 from eventsource.domain.handlers import Handler
 from eventsource.domain.invariants import Invariant, invariants_of
@@ -42,6 +42,8 @@ class AggregateDefinition(Generic[A]):
     """The commands that may meet an id that does not exist."""
     copy: Callable[[A], A]
     """A copy that can be evolved without changing the original."""
+    changeable_events: frozenset[type[Event]] = frozenset()
+    """The events that may hold something that can be changed: what is given to `evolve` then must be nobody else's."""
     invariants: tuple[Invariant, ...] = ()
     state_revision: int = 1
     """Raised by hand when code outside of the class makes other state from the same events."""
@@ -188,6 +190,7 @@ def define(
         events=_only(Event, by_name),
         creating_commands=frozenset(kind for kind in commands if kind in creating_deciders),
         copy=copier(aggregate),
+        changeable_events=frozenset(event for event in events if is_changeable(event)),
         invariants=invariants_of(aggregate),
         state_revision=state_revision,
         handlers=handlers,

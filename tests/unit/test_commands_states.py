@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from typing import Self
+import sys
+from asyncio import CancelledError
+from typing import ClassVar, Self
 
 import pytest
 
 from eventsource.commands.states import AggregateStates
 from eventsource.domain import Aggregate, Command, Event, applies, creates, decides
-from eventsource.errors import ForkDetected
+from eventsource.errors import ForkDetected, TransactionAborted
 
 
 class Add(Command, name="add"):
@@ -106,3 +108,52 @@ def test_the_first_reason_to_stop_stands(states: AggregateStates) -> None:
     states.stop("b", "first")
     states.stop("b", "second")
     assert states.stopped == {"b": "first"}
+
+
+class Drawn(Event, name="drawn"):
+    item: str
+
+
+class Jar(Aggregate, name="jar"):
+    """Its handlers end otherwise than by an error, or do not apply twice what they applied once."""
+
+    items: list[str]
+    applied: ClassVar[int] = 0
+
+    @creates
+    @classmethod
+    def on_drawn(cls, event: Drawn) -> Self:
+        return cls(items=[event.item])
+
+    @applies
+    def on_added(self, event: Added) -> None:
+        Jar.applied += 1
+        if event.item == "exit":
+            sys.exit(3)
+        if event.item == "cancel":
+            raise CancelledError
+        if event.item == "once" and Jar.applied > 1:
+            raise RuntimeError("not twice")
+
+
+@pytest.fixture
+def jars() -> AggregateStates:
+    Jar.applied = 0
+    return AggregateStates(Jar.__definition__)
+
+
+@pytest.mark.parametrize(("item", "kind"), [("exit", "SystemExit"), ("cancel", "CancelledError")])
+def test_a_handler_that_exits_while_it_is_replayed_stops_its_aggregate_and_not_the_worker(
+    jars: AggregateStates, item: str, kind: str
+) -> None:
+    jars.replay("j", Drawn(item="x"), 1, 0)
+    jars.replay("j", Added(item=item), 2, 1)
+    with pytest.raises(ForkDetected, match=f"cannot be applied: {kind}"):
+        jars.check("j")
+
+
+def test_a_state_that_cannot_be_built_again_ends_the_batch(jars: AggregateStates) -> None:
+    jars.apply("j", (Drawn(item="x"),), 0)
+    jars.apply("j", (Added(item="once"),), 1)
+    with pytest.raises(TransactionAborted, match=r"jar 'j': events that could be applied cannot be applied again"):
+        jars.apply("j", (Added(item="exit"),), 2)
