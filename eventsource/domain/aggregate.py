@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar, Generic, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -50,9 +50,9 @@ class Aggregate(Generic[C]):
         try:
             dataclasses.dataclass(kw_only=True)(cls)
         except (TypeError, ValueError) as error:
-            _check_defaults(cls, annotations_of(cls))
+            _check_defaults(cls)
             raise DefinitionError(f"aggregate {name_of(cls)} cannot become a dataclass: {error}") from error
-        _check_defaults(cls, (field.name for field in dataclasses.fields(cls)))
+        _check_defaults(cls)
         setattr(cls, FIELD_TYPES, _own_field_types(cls, scope))
         if abstract:
             if name is not None:
@@ -116,21 +116,22 @@ def _check_fields(cls: type) -> None:
                 )
 
 
-def _check_defaults(cls: type, fields: Iterable[str]) -> None:
+def _check_defaults(cls: type) -> None:
     """Refuses what `dataclasses` refuses too, and `Field` of pydantic, which it takes for the default itself."""
-    for field in fields:
+    is_made = "__dataclass_fields__" in vars(cls)
+    for field in [made.name for made in dataclasses.fields(cls)] if is_made else annotations_of(cls):
         default = inspect.getattr_static(cls, field, None)
         if isinstance(default, dataclasses.Field):
             default = default.default
         where = f"{name_of(cls)}.{field}"
         if isinstance(default, FieldInfo):
             if default.default_factory is None:
-                made = "the default itself, or none"
+                mend = "the default itself, or none"
             else:
                 name = getattr(default.default_factory, "__name__", "")
-                made = f"dataclasses.field(default_factory={name if name.isidentifier() else '…'})"
+                mend = f"dataclasses.field(default_factory={name if name.isidentifier() else '…'})"
             raise DefinitionError(
-                f"{where} has pydantic's Field as its default, and an aggregate is a dataclass: write {made}"
+                f"{where} has pydantic's Field as its default, and an aggregate is a dataclass: write {mend}"
             )
         if isinstance(default, list | dict | set):
             raise DefinitionError(
