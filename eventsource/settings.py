@@ -192,7 +192,7 @@ def load_settings(env_file: Path | None = None) -> Settings:
     """Reads the settings from the environment, from `.env` in the current folder, and from an `eventsource dev` that runs there.
 
     The first goes before the second and that before the third. With `env_file`, that file is read in the place of the latter
-    two. Raises `SettingsError` naming each variable that is wrong or unknown, never its value.
+    two. Raises `SettingsError` naming each variable that is wrong or unknown, never its value, and each line that cannot be read.
     """
     if env_file is not None and not env_file.exists():
         raise SettingsError(f"{env_file} is not there: give the path of a file with settings, or none")
@@ -227,16 +227,28 @@ def setting_files() -> list[Path]:
 def variable_sources(files: Sequence[Path] | None = None) -> dict[str, str]:
     """The names, in upper case, of the variables with our prefix that are set, and where: `environment` or the file's name.
 
-    Raises `OSError` or `UnicodeDecodeError` where a file cannot be read.
+    Raises `OSError` or `UnicodeDecodeError` where a file cannot be read, `SettingsError` where one of its lines cannot.
     """
-    from dotenv import dotenv_values
-
     found: dict[str, str] = {}
     for file in setting_files() if files is None else files:
         if file.exists():
-            found.update(dict.fromkeys(map(str.upper, dotenv_values(file, interpolate=False)), str(file)))
+            found.update(dict.fromkeys(map(str.upper, _names_in(file)), str(file)))
     found.update({name.upper(): "environment" for name in os.environ})
     return {name: source for name, source in sorted(found.items()) if name.startswith(PREFIX)}
+
+
+def _names_in(file: Path) -> list[str]:
+    from dotenv.parser import parse_stream
+
+    with file.open(encoding="utf-8") as stream:
+        bindings = list(parse_stream(stream))
+    wrong = [str(binding.original.line) for binding in bindings if binding.error]
+    if wrong:
+        # Only where, never what: it may be half of a secret.
+        raise SettingsError(
+            f"{file} cannot be read in line {', '.join(wrong)}: write NAME=value there, with every quote closed, or make it a comment"
+        )
+    return [binding.key for binding in bindings if binding.key is not None]
 
 
 def variable_name(location: tuple[str | int, ...]) -> str:
@@ -276,8 +288,16 @@ def _problem(location: tuple[str | int, ...], kind: str, message: str) -> str:
 
 
 def _unknown(variable: str) -> str:
-    close = get_close_matches(variable, setting_variables(), n=1, cutoff=0.7)
-    return f"{variable} is not a setting{f' (did you mean {close[0]}?)' if close else ''}"
+    bare = variable.removeprefix(PREFIX)
+    known = {name.removeprefix(PREFIX): name for name in setting_variables()}
+    close = next((name for name in get_close_matches(bare, known, n=3, cutoff=0.7) if _is_like(bare, name)), None)
+    return f"{variable} is not a setting{f' (did you mean {known[close]}?)' if close else ''}"
+
+
+def _is_like(bare: str, name: str) -> bool:
+    """Whether what stands behind the section is alike too: that of another setting of the section is no guess."""
+    _, delimiter, setting = bare.partition(_DELIMITER)
+    return not delimiter or bool(get_close_matches(setting, [name.partition(_DELIMITER)[2]], cutoff=0.5))
 
 
 def _quoted(text: str) -> str:

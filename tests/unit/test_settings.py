@@ -121,6 +121,8 @@ def test_settings_pass_to_another_process_with_their_secrets(monkeypatch: pytest
         ("EVENTSOURCE_KAFKA_BOOTSTRAP_SERVERS", "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS"),
         ("EVENTSOURCE_POSTGRES_URL", "EVENTSOURCE_POSTGRES__URL"),
         ("EVENTSOURCE_NAMESPCE", "EVENTSOURCE_NAMESPACE"),
+        ("EVENTSOURCE_WORKR__BATCHSIZE", "EVENTSOURCE_WORKER__BATCH_SIZE"),
+        ("EVENTSOURCE_CLIENT__TIMEOUT", "EVENTSOURCE_CLIENT__TIMEOUT_SECONDS"),
     ],
 )
 def test_a_misspelt_variable_is_refused_and_the_right_one_named(
@@ -137,8 +139,29 @@ def test_a_misspelt_variable_in_the_env_file_is_refused(tmp_path: Path) -> None:
         load_settings()
 
 
-def test_a_variable_like_nothing_we_know_is_refused_without_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "EVENTSOURCE_ZZZ is not a setting;" in error_with(monkeypatch, "EVENTSOURCE_ZZZ", "1")
+@pytest.mark.parametrize(
+    "name", ["EVENTSOURCE_ZZZ", "EVENTSOURCE_WORKR__X", "EVENTSOURCE_WORKER__X", "EVENTSOURCE_POSTGRES__PASSWORD"]
+)
+def test_a_variable_like_nothing_we_know_is_refused_without_a_guess(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert f"{name} is not a setting;" in error_with(monkeypatch, name, "1")
+
+
+@pytest.mark.parametrize("line", ["hunter2 is no setting", "EVENTSOURCE_NAMESPACE='hunter2"])
+def test_a_line_of_the_env_file_that_cannot_be_read_is_told_by_its_number_and_never_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    (tmp_path / ".env").write_text(f"EVENTSOURCE_CLIENT__MAX_IN_FLIGHT=5\n# a comment\n{line}\n")
+    with pytest.raises(SettingsError, match=r"^\.env cannot be read in line 3: write NAME=value there") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+    assert caplog.text == ""
+
+
+def test_an_env_file_may_have_all_that_dotenv_reads(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "\n# comment\nexport EVENTSOURCE_NAMESPACE='staging' # why\nOTHER=\"two\nlines\"\nBARE\n\nEVENTSOURCE_WORKER__BATCH_SIZE = 5\n"
+    )
+    assert (load_settings().namespace, load_settings().worker.batch_size) == ("staging", 5)
 
 
 @pytest.mark.parametrize("name", ["EVENTSOURCE_APP", "EVENTSOURCE_LOG_LEVEL"])
