@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eventsource.cli.options import AppOption, Json, Reference, find_app
-from eventsource.cli.output import note, print_json, print_table
+from eventsource.cli.output import counted, note, print_json, print_table
+from eventsource.errors import InvalidArgument
 from eventsource.settings import load_settings
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def list_command(reference: Reference = None, json: Json = False) -> None:
 def rebuild_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The projection's name, as `list` shows it.")],
     reference: AppOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")] = False,
     json: Json = False,
 ) -> None:
     """Throw a read model away and fold the whole log into it again.
@@ -64,7 +65,11 @@ def rebuild_command(
     found = find_app(reference)
     definition = find_projection(found, name)
     settings = load_settings()
-    if not yes and sys.stdin.isatty():
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InvalidArgument(
+                f"rebuilding {name} empties its table, and nobody is there to be asked: give --yes to do it without asking"
+            )
         table = definition.model.__tablename__
         typer.confirm(
             f"Empty the table {table!r} and fold it again? Readers see it grow meanwhile.", abort=True, err=True
@@ -106,8 +111,8 @@ def _print_report(report: RebuildReport, *, json: bool) -> None:
         print_json(asdict(report) | {"seconds": round(report.seconds, 3), "events_per_second": per_second})
         return
     note(
-        f"{report.projection}: {report.events} events of {report.records} records folded into {report.rows} rows in "
-        f"{report.seconds:.1f} s ({per_second} events/s)"
+        f"{report.projection}: {counted(report.events, 'event')} of {counted(report.records, 'record')} folded into "
+        f"{counted(report.rows, 'row')} in {report.seconds:.1f} s ({per_second:,} events/s)"
     )
 
 

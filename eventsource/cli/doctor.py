@@ -10,7 +10,7 @@ import typer
 
 from eventsource.cli.exit_codes import DANGER, OK, UNAVAILABLE, exit_code_of_kind
 from eventsource.cli.options import Json, Reference, find_app
-from eventsource.cli.output import note, print_json, print_table, printable
+from eventsource.cli.output import counted, note, print_json, print_table, printable
 from eventsource.settings import load_settings
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ def _looked_at(diagnosis: Diagnosis) -> dict[str, int]:
 
 def _tell_progress(history: PartitionHistory) -> None:
     if sys.stderr.isatty():
-        note(f"{history.aggregate}[{history.partition}]: {history.events:,} events, {history.outcomes:,} outcomes")
+        note(
+            f"{history.aggregate}[{history.partition}]: {counted(history.events, 'event')}, {counted(history.outcomes, 'outcome')}"
+        )
 
 
 def _print(diagnosis: Diagnosis) -> None:
@@ -153,18 +155,14 @@ def _summary(diagnosis: Diagnosis, seconds: float) -> str:
         return "nothing could be checked"
     looked = _looked_at(diagnosis)
     dangers, warnings = len(diagnosis.dangers), len(diagnosis.warnings)
-    verdict = f"{_count(dangers, 'danger')}, {_count(warnings, 'warning')}" if dangers + warnings else "all is well"
+    verdict = f"{counted(dangers, 'danger')}, {counted(warnings, 'warning')}" if dangers + warnings else "all is well"
     judged = "production" if diagnosis.facts.production else "development"
     read = (
-        f"{looked['events']:,} events and {looked['outcomes']:,} outcomes read"
+        f"{counted(looked['events'], 'event')} and {counted(looked['outcomes'], 'outcome')} read"
         if diagnosis.facts.histories.error is None
         else "no events read"
     )
     return (
-        f"{verdict}: {len(diagnosis.findings)} rules checked as {judged} on {_count(looked['brokers'], 'broker')}, {looked['topics']} "
-        f"topics with {looked['partitions']} partitions, {read}, in {seconds:.1f} s"
+        f"{verdict}: {counted(len(diagnosis.findings), 'rule')} checked as {judged} on {counted(looked['brokers'], 'broker')}, "
+        f"{counted(looked['topics'], 'topic')} with {counted(looked['partitions'], 'partition')}, {read}, in {seconds:.1f} s"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eventsource.app import App
-from eventsource.cli.options import AppOption, Json, find_app
-from eventsource.cli.output import note, print_json, print_table, printable
+from eventsource.cli.options import AppOption, Json, Place, find_app, known_aggregate, split_place
+from eventsource.cli.output import counted, note, print_json, print_table, printable
 from eventsource.errors import EventSourceError, SettingsError
 from eventsource.settings import load_settings
 
@@ -51,15 +50,14 @@ def tail(
 
     reference, aggregate = _split(what or [], app)
     found = find_app(reference)
-    aggregates = [_known(found, aggregate)] if aggregate is not None else list(found.aggregates)
+    aggregates = [known_aggregate(found, aggregate)] if aggregate is not None else list(found.aggregates)
     read = follow(found, load_settings(), aggregates, from_beginning=from_beginning, follow=follow_)
     for record, decoded in islice(read, limit):
         _print_tail(record, decoded, json=json)
 
 
 def show(
-    aggregate: Annotated[str, typer.Argument(metavar="AGGREGATE", help="The aggregate's name, such as account.")],
-    aggregate_id: Annotated[str, typer.Argument(metavar="ID", help="The aggregate's id.")],
+    what: Place,
     app: AppOption = None,
     json: Json = False,
 ) -> None:
@@ -70,9 +68,10 @@ def show(
     """
     from eventsource.cli.event_reading import history
 
-    found = find_app(app)
+    reference, aggregate, aggregate_id = split_place(what, app, "events show")
+    found = find_app(reference)
     began = time.monotonic()
-    events, problem = history(found, load_settings(), _known(found, aggregate), aggregate_id)
+    events, problem = history(found, load_settings(), known_aggregate(found, aggregate), aggregate_id)
     if json:
         print_json(
             {
@@ -91,7 +90,9 @@ def show(
             ),
             title=printable(f"{aggregate} {aggregate_id}"),
         )
-        note(f"{len(events)} events in partition {events[0].partition}, read in {time.monotonic() - began:.1f} s")
+        note(
+            f"{counted(len(events), 'event')} in partition {events[0].partition}, read in {time.monotonic() - began:.1f} s"
+        )
     if problem is not None:
         raise problem
 
@@ -125,14 +126,6 @@ def _split(words: list[str], app: str | None) -> tuple[str | None, str | None]:
             "events tail takes one app and one aggregate: write `eventsource events tail MODULE:APP AGGREGATE`"
         )
     return next(iter(references), None), next(iter(aggregates), None)
-
-
-def _known(app: App, aggregate: str) -> str:
-    if aggregate not in app.aggregates:
-        raise SettingsError(
-            f"app {app.name!r} has no aggregate {aggregate!r}: choose among {', '.join(sorted(app.aggregates))}"
-        )
-    return aggregate
 
 
 def _print_tail(record: Record, decoded: Recorded | EventSourceError, *, json: bool) -> None:

@@ -47,6 +47,11 @@ def stdout_console() -> Console:
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words, such as `1 event` and `1,200 events`."""
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
+
+
 def note(text: str) -> None:
     """Says something to people, on stderr: never a part of the data."""
     print(text, file=sys.stderr, flush=True)

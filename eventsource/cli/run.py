@@ -33,7 +33,7 @@ def run(
         typer.Option(
             "--only",
             metavar="WHAT",
-            help="commands, projections, sagas, reactors, or a name of an aggregate or consumer; repeatable. All unless given.",
+            help="commands, projections, or a name of an aggregate or consumer; repeatable. All unless given.",
         ),
     ] = None,
     health_port: Annotated[

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from eventsource.cli.options import AppOption, Json, find_app
+from eventsource.cli.options import AppOption, Json, Place, find_app, known_aggregate, split_place
 from eventsource.cli.output import print_json, print_table, printable
-from eventsource.errors import SettingsError
+from eventsource.errors import InvalidArgument
 from eventsource.settings import load_settings
+
+_EXAMPLE: Final = "write it as 2026-01-31T12:00:00Z, or with +01:00 in the place of Z"
 
 
 def register(root: typer.Typer) -> None:
@@ -27,10 +29,7 @@ def _group() -> None:
 
 
 def show(
-    what: Annotated[
-        list[str],
-        typer.Argument(metavar="[MODULE:APP] AGGREGATE ID", help="The app, the aggregate's name, and its id."),
-    ],
+    what: Place,
     app: AppOption = None,
     at_version: Annotated[
         int | None, typer.Option("--at-version", min=1, metavar="N", help="As it was after its event N.")
@@ -55,19 +54,19 @@ def show(
 
     from eventsource.cli.event_reading import state_at
 
-    *reference, aggregate, aggregate_id = _words(what, app)
-    found = find_app(next(iter(reference), None))
-    if aggregate not in found.aggregates:
-        raise SettingsError(
-            f"app {found.name!r} has no aggregate {aggregate!r}: choose among {', '.join(sorted(found.aggregates))}"
-        )
+    reference, aggregate, aggregate_id = split_place(what, app, "state show")
+    if at_version is not None and at_time is not None:
+        raise InvalidArgument("give --at-version or --at-time, not both: leave one of them out")
+    time_given = _time(at_time)
+    found = find_app(reference)
+    known_aggregate(found, aggregate)
     loaded, time = state_at(
         found,
         load_settings(),
         aggregate,
         aggregate_id,
         at_version=at_version,
-        at_time=_time(at_time),
+        at_time=time_given,
         timeout_seconds=timeout,
     )
     state = to_jsonable_python(loaded.state, fallback=str)
@@ -87,21 +86,13 @@ def show(
         print_table(("field", "value"), state.items())
 
 
-def _words(what: list[str], app: str | None) -> list[str]:
-    words = [*([app] if app is not None else []), *what]
-    if len(words) not in (2, 3):
-        raise SettingsError(
-            "state show takes an app once, an aggregate and an id: write `eventsource state show MODULE:APP AGGREGATE ID`"
-        )
-    return words
-
-
 def _time(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not a time: write it as 2026-01-31T12:00:00Z", param_hint="--at-time"
-        ) from None
+        raise InvalidArgument(f"--at-time {text!r} is not a time: {_EXAMPLE}") from None
+    if time.utcoffset() is None:
+        raise InvalidArgument(f"--at-time {text!r} has no time zone: {_EXAMPLE}")
+    return time

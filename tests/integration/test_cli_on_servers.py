@@ -202,6 +202,7 @@ def test_events_are_shown_and_followed(applied: Shell) -> None:
     assert shown["version"] == 3
     assert [event["data"] for event in shown["events"]] == [{"title": "Teapot"}, {"quantity": 10}, {"quantity": 3}]
     assert all(event["time"].endswith("+00:00") for event in shown["events"])
+    assert applied.json("events", "show", "shop:shop", "item", item_id) == shown
     table = applied.run("events", "show", "item", item_id, "--app", "shop:shop")
     assert "title=Teapot" in table.stdout
 

@@ -124,7 +124,7 @@ def test_ctrl_c_is_no_error_but_130(capfd: pytest.CaptureFixture[str], monkeypat
         (["confg"], "No such command 'confg'"),
         (["config"], "Missing command"),
         (["--log-level", "loud", "config", "show"], "'loud' is not a level"),
-        (["events", "show", "account"], "Missing argument"),
+        (["events", "show"], "Missing argument"),
         (["run", "a:b", "--health-port", "70000"], "'--health-port'"),
     ],
 )
@@ -165,10 +165,76 @@ def test_events_tail_takes_one_app_and_one_aggregate(capfd: pytest.CaptureFixtur
 def test_an_unknown_aggregate_is_told_with_those_there_are(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "main_a.py").write_text("from eventsource import App\nshop = App('shop', aggregates=[])\n")
     assert main(["events", "show", "account", "1", "--app", "main_a:shop"]) == 2
-    assert "app 'shop' has no aggregate 'account'" in capfd.readouterr().err
+    assert "app 'shop' has no aggregate 'account': give it one with aggregates=[…]" in capfd.readouterr().err
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> None:
+    (tmp_path / "main_c.py").write_text(
+        "from eventsource import Aggregate, App\n\n\nclass Wallet(Aggregate, name='wallet'):\n    pass\n\n\n"
+        "shop = App('shop', aggregates=[Wallet])\n"
+    )
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("command", ["events", "state"])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            ["main_c:shop", "wallet"],
+            "the id of the wallet is missing: write `eventsource {} show MODULE:APP AGGREGATE ID`",
+        ),
+        (["wallet"], "the id of the wallet is missing"),
+        (["main_c:shop"], "aggregate and id are missing"),
+        (["main_c:shop", "wallet", "7", "8"], "nothing more"),
+        (["main_c:shop", "wallet", "7", "--app", "other:shop"], "one app, not both main_c:shop and --app other:shop"),
+        (["main_c:shop", "purse", "7"], "app 'shop' has no aggregate 'purse': choose among wallet"),
+        (["purse", "a:b", "--app", "main_c:shop"], "app 'shop' has no aggregate 'purse'"),
+        (["purse", "a:b"], "no app was named"),
+    ],
+)
+def test_an_app_an_aggregate_and_an_id_are_told_apart_alike_everywhere(
+    capfd: pytest.CaptureFixture[str], command: str, words: list[str], text: str
+) -> None:
+    assert main([command, "show", *words]) == 2
+    assert text.format(command) in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--at-time", "2026-01-01"], "--at-time '2026-01-01' has no time zone: write it as 2026-01-31T12:00:00Z"),
+        (["--at-time", "yesterday"], "--at-time 'yesterday' is not a time: write it as 2026-01-31T12:00:00Z"),
+        (["--at-version", "1", "--at-time", "2026-01-31T12:00:00Z"], "give --at-version or --at-time, not both"),
+    ],
+)
+def test_what_state_show_cannot_look_up_is_told_by_its_option(
+    capfd: pytest.CaptureFixture[str], options: list[str], text: str
+) -> None:
+    assert main(["state", "show", "main_c:shop", "wallet", "7", *options]) == 2
+    assert text in capfd.readouterr().err
+
+
+def test_run_offers_only_what_there_is(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help"]) == 0
+    printed = capfd.readouterr().out
+    assert "projections" in printed
+    assert "sagas" not in printed
+    assert "reactors" not in printed
 
 
 def test_run_refuses_a_choice_that_fits_nothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "main_b.py").write_text("from eventsource import App\nshop = App('shop', aggregates=[])\n")
     assert main(["run", "main_b:shop", "--only", "sagas"]) == 2
     assert "--only sagas" in capfd.readouterr().err
+
+
+def test_nothing_is_rebuilt_unasked_where_nobody_can_be_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "unasked.py"]) == 0
+    capfd.readouterr()
+    assert main(["projections", "rebuild", "stock", "--app", "unasked:shop"]) == 2
+    assert capfd.readouterr().err == (
+        "error: rebuilding stock empties its table, and nobody is there to be asked: give --yes to do it without asking\n"
+    )

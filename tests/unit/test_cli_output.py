@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eventsource.cli.output import print_json, print_table, printable
+from eventsource.cli.output import counted, print_json, print_table, printable
 
 
 def test_what_is_printed_cannot_steer_the_terminal() -> None:
@@ -25,3 +25,7 @@ def test_json_is_one_document_and_a_stream_is_one_line_each(capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out) == {"name": "Zoë"}
     print_json({"text": "two\nlines"}, indent=None)
     assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "row") for number in (0, 1, 2, 12_000)] == ["0 rows", "1 row", "2 rows", "12,000 rows"]

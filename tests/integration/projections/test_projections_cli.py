@@ -80,6 +80,10 @@ def test_list_and_rebuild(log, run, eventsource, settings, until, tables):
 
     table = eventsource("list")
     assert "caught up" in table.stdout
+    unasked = eventsource("rebuild", "balances")  # nobody is at its standard input
+    assert unasked.returncode == 2
+    assert "rebuilding balances empties its table" in unasked.stderr
+    assert "--yes" in unasked.stderr
     said = eventsource("rebuild", "balances", "--yes")
     assert said.stdout == ""
     assert "21 events of 21 records folded into 21 rows" in said.stderr
