@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +137,11 @@ class AggregateStates:
         if current is None:
             return None
         return Current(self._definition.copy(current.state), current.version, current.offset)
+
+    @property
+    def changed(self) -> Collection[Current]:
+        """The aggregates that the batch changed, as it leaves them so far."""
+        return self._edited.values()
 
     def hottest(self) -> tuple[str, int]:
         """The aggregate that most commands of the batch changed, and how many; `("", 0)` where none changed any."""
