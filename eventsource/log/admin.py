@@ -142,6 +142,7 @@ class LogAdmin:
 
     def _metadata(self) -> Any:
         deadline = time.monotonic() + self._timeout
+        self._all_brokers_down = False  # what was told of an outage before says nothing of now
         while True:
             left_seconds = max(0.1, deadline - time.monotonic())
             try:
@@ -276,6 +277,8 @@ class LogAdmin:
                 # Leaders move, and those of a topic just made are elected after it can be seen.
                 if not _is_settling(error) or time.monotonic() > deadline:
                     raise
+                # librdkafka asks by the leaders and epochs that it has heard of, and by itself hears of new ones after 15 minutes.
+                self._metadata()
             time.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, 0.5)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaError
 
 _log = structlog.get_logger("eventsource.kafka")
+
+_TOLD_AGAIN_SECONDS: Final = 30.0
 
 # Settings that a user may not turn: each would break a promise of the framework without anyone noticing.
 _DEMANDED: Final[Mapping[str, Any]] = {
@@ -22,7 +25,7 @@ _DEMANDED: Final[Mapping[str, Any]] = {
 def base_config(client_config: Mapping[str, Any]) -> dict[str, Any]:
     """Any client: the user's settings, and client errors to the log instead of stderr."""
     return {
-        "error_cb": _log_error,
+        "error_cb": ClientErrorLog(),
         # Lines on stderr are no log: what matters reaches `error_cb`, and librdkafka goes on trying by itself.
         "log_level": 2,
         **client_config,
@@ -59,5 +62,24 @@ def producer_config(client_config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _log_error(error: KafkaError) -> None:
-    _log.warning("kafka_client_error", code=error.name(), reason=error.str(), fatal=error.fatal())
+class ClientErrorLog:
+    """A client's `error_cb`: tells of each kind of error at once, and then at most every half minute.
+
+    While a broker is away, librdkafka tells ten times a second, for every connection of every client.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._told_at: dict[int, float] = {}
+        self._untold: dict[int, int] = {}
+
+    def __call__(self, error: KafkaError) -> None:
+        code, now = error.code(), self._monotonic()
+        if not error.fatal() and now - self._told_at.get(code, float("-inf")) < _TOLD_AGAIN_SECONDS:
+            self._untold[code] = self._untold.get(code, 0) + 1
+            return
+        self._told_at[code] = now
+        repeated = self._untold.pop(code, 0)
+        _log.warning(
+            "kafka_client_error", code=error.name(), reason=error.str(), fatal=error.fatal(), repeated_since=repeated
+        )
