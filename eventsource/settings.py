@@ -44,8 +44,8 @@ class KafkaSettings(_Section):
     )
     client: dict[str, str] = Field(
         default_factory=dict,
-        description="Kafka client settings, passed to librdkafka untouched: `EVENTSOURCE_KAFKA__CLIENT__SASL_PASSWORD` sets "
-        "`sasl.password`.",
+        description="Kafka client settings, passed to librdkafka but for [those that the framework fixes]"
+        "(production.md#settings-and-secrets): `EVENTSOURCE_KAFKA__CLIENT__SASL_PASSWORD` sets `sasl.password`.",
     )
     replication_factor: int | None = Field(
         None,
