@@ -13,8 +13,8 @@ from eventsource.commands.status import Status
 CLOCK_SKEW_MS: Final = 3_600_000
 """How far a sender's clock may differ from the broker's, in milliseconds: ids are kept that much longer than the window."""
 
-ANSWER_BYTES: Final = 230
-"""What a remembered answer takes in memory: id, packed answer, and their place in the map (measured with ids of 36 bytes)."""
+_ENTRY_BYTES: Final = 167
+"""What a remembered answer takes in memory besides its id and its own bytes: two objects and their place in the map (measured)."""
 
 _FIXED: Final = struct.Struct(
     ">8sBqqH"
@@ -104,25 +104,39 @@ class Deduplication:
         self._pending_newest_ms = appended_at_ms  # the log's own time: it does not run backwards within a partition
 
     def remember(self, command_id: str, answer: Answer, appended_at_ms: int) -> None:
-        """Notes an answer read back from the log."""
-        self.newest_ms = max(self.newest_ms, appended_at_ms)
-        self.answers.unsaved[command_id] = answer.pack()
+        """Notes an answer read back from the log, unless it may be forgotten already."""
+        self._keep(command_id, answer.pack(), appended_at_ms)
 
     def remember_accepted(
         self, command_id: str, body_hash: bytes, version: int, offset: int, appended_at_ms: int
     ) -> None:
         """Notes that a command was accepted, as one of its events in the log shows."""
+        self._keep(command_id, _FIXED.pack(body_hash, Status.ACCEPTED, version, offset, 0), appended_at_ms)
+
+    def _keep(self, command_id: str, packed: bytes, appended_at_ms: int) -> None:
+        if self.window_ms is not None and appended_at_ms < self.newest_ms - self.window_ms - CLOCK_SKEW_MS:
+            return  # outcomes are read back after all events: most of them are as old as the log
         self.newest_ms = max(self.newest_ms, appended_at_ms)
-        self.answers.unsaved[command_id] = _FIXED.pack(body_hash, Status.ACCEPTED, version, offset, 0)
+        answers = self.answers
+        answers.unsaved[command_id] = packed
+        answers.note(_ENTRY_BYTES + len(command_id) + len(packed))
+
+    def add_saved(self, command_id: str, packed: bytes) -> None:
+        """Takes in an answer that was read from the state store."""
+        self.answers.add_saved(command_id, packed, _ENTRY_BYTES + len(command_id) + len(packed))
 
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch added, whose records were given these offsets."""
         keep = self.answers.unsaved
+        size_bytes = 0
         for command_id, answer in self._pending.items():
             if answer.index >= 0:
                 answer.offset = offsets[answer.index]
                 answer.index = -1
-            keep[command_id] = answer.pack()
+            keep[command_id] = packed = answer.pack()
+            size_bytes += len(command_id) + len(packed)
+        count = len(self._pending)
+        self.answers.note(size_bytes + count * _ENTRY_BYTES, count)
         self.newest_ms = max(self.newest_ms, self._pending_newest_ms)
         self.rollback()
 

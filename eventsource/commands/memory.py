@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
 from typing import Any, Final
 
 import structlog
 
-from eventsource.commands.deduplication import ANSWER_BYTES, Answer, Deduplication
-from eventsource.commands.memory_budget import MemoryBudget, size_bytes
+from eventsource.commands.deduplication import Answer, Deduplication
+from eventsource.commands.memory_budget import MemoryBudget, StateSizes, size_bytes
 from eventsource.commands.request import Request
 from eventsource.commands.state_store import StateStore, StorePosition
 from eventsource.commands.states import AggregateStates, Current
@@ -26,9 +27,16 @@ IDLE_CHECKPOINT_SECONDS: Final = 1.0
 _CURRENT_BYTES: Final = (
     350  # of an aggregate besides its state: id, version, offset, their place in the map, and the collector's own
 )
-_RECENT_SHARE: Final = 0.4  # of a share may be recent: the age before may be as large, and what is unsaved comes on top
+# Of an owner's share of the budget. What is unsaved is encoded by a checkpoint, and so takes its place twice for a moment.
+_UNSAVED_SHARE: Final = 0.25
+_BATCH_SHARE: Final = 0.25
+_YOUNG_SHARE: Final = 0.4
+_ALL_SHARE: Final = 0.9
+_LEAST_BYTES: Final = (
+    1 << 20
+)  # a share that is smaller still buys batches and checkpoints that are worth their round trips
 _SAMPLE_ONE_IN: Final = 64
-_FIRST_SAMPLES: Final = 100
+_MOST_TOGETHER: Final = 1_000
 
 
 class PartitionMemory:
@@ -54,8 +62,9 @@ class PartitionMemory:
         self._hits = self._misses = 0
         self._absent_aggregates: set[str] = set()
         self._absent_answers: set[str] = set()
-        self._state_bytes = 0.0
-        self._sampled = 0
+        self._sizes = StateSizes()
+        self._until_sample = 0
+        self._loaded_bytes = 0.0
         self._pinned: dict[str, Current] = {}
         self._saved_at = 0.0
 
@@ -65,6 +74,7 @@ class PartitionMemory:
         self._clear()
         if store.position is not None:
             self.position = store.position.copy()
+            self.known.newest_ms = store.position.newest_ms
             self.states.aggregates.complete = self.known.answers.complete = False
 
     def forget_all(self) -> None:
@@ -103,7 +113,7 @@ class PartitionMemory:
         absent = self.known.absent(command_ids)
         found = self._store.answers(absent)
         for id_, answer in found.items():
-            self.known.answers.add_saved(id_, answer)
+            self.known.add_saved(id_, answer)
         self._count(absent, found)
         self._absent_answers = {id_ for id_ in absent if id_ not in found}
 
@@ -145,7 +155,12 @@ class PartitionMemory:
                 f"the stored state of {self._definition.name} {aggregate_id!r} cannot be read ({error}): the store is built "
                 "anew from the log"
             ) from error
-        self.states.aggregates.add_saved(aggregate_id, Current(state, version, offset))
+        sizes = self._sizes
+        if sizes.unknown or self._is_sample(1) >= 0:
+            sizes.note(size_bytes(state), len(snapshot))
+        taken_bytes = sizes.estimate_bytes(len(snapshot)) + _CURRENT_BYTES
+        self._loaded_bytes += taken_bytes
+        self.states.aggregates.add_saved(aggregate_id, Current(state, version, offset), taken_bytes)
 
     # --- a batch -------------------------------------------------------------------------------------------------
 
@@ -161,6 +176,7 @@ class PartitionMemory:
         The newest event and outcome are given by their index among the records and their `ce_id`; `last_origin` is the offset
         of the newest command that left one.
         """
+        self._sample_changed()
         self.states.commit(offsets)
         self.known.commit(offsets)
         position = self.position
@@ -171,9 +187,8 @@ class PartitionMemory:
         if newest_outcome is not None:
             index, ce_id = newest_outcome
             position.outcomes, position.newest_outcome = offsets[index] + 1, (offsets[index], ce_id)
-        if self._store is None:
-            self.known.forget_in_memory()
         self._end_batch()
+        self.shrink()
 
     def rollback(self) -> None:
         """Forgets what a batch changed."""
@@ -184,6 +199,85 @@ class PartitionMemory:
     def _end_batch(self) -> None:
         self._absent_aggregates.clear()
         self._absent_answers.clear()
+        self._loaded_bytes = 0.0
+
+    # --- the budget ----------------------------------------------------------------------------------------------
+
+    def _is_sample(self, entries: int) -> int:
+        """The place among so many further entries of one that is to be measured, or -1."""
+        place = self._until_sample
+        if place >= entries:
+            self._until_sample = place - entries
+            return -1
+        self._until_sample = _SAMPLE_ONE_IN - 1 - (entries - 1 - place) % _SAMPLE_ONE_IN
+        return place
+
+    def _sample_changed(self) -> None:
+        changed = self.states.changed
+        first = self._is_sample(len(changed))
+        if first >= 0:
+            for current in islice(changed, first, None, _SAMPLE_ONE_IN):
+                self._note_state(current)
+
+    def note_replayed(self, aggregate_ids: Sequence[str]) -> None:
+        """These aggregates were just brought up from the log: some of them are measured."""
+        first = self._is_sample(len(aggregate_ids))
+        if first >= 0:
+            for aggregate_id in aggregate_ids[first::_SAMPLE_ONE_IN]:
+                current = self.states.aggregates.unsaved.get(aggregate_id)
+                if current is not None:
+                    self._note_state(current)
+
+    def _note_state(self, current: Current) -> None:
+        self.states.aggregates.note(size_bytes(current.state) + _CURRENT_BYTES)
+
+    def _share_bytes(self) -> float:
+        return float("inf") if self._budget is None or self._store is None else float(self._budget.share_bytes)
+
+    def _part_bytes(self, part: float) -> float:
+        return max(float(_LEAST_BYTES), self._share_bytes() * part)
+
+    @property
+    def together(self) -> int:
+        """How many aggregates may be brought into memory at once, by what they take: never less than one."""
+        largest = max(self.states.aggregates.entry_bytes, self.states.aggregates.young_entry_bytes, 1.0)
+        return int(max(1.0, min(float(_MOST_TOGETHER), self._part_bytes(_BATCH_SHARE) / largest)))
+
+    @property
+    def batch_is_large(self) -> bool:
+        """Whether the batch in hand takes as much as one may, so that it should end here."""
+        changed_bytes = len(self.states.changed) * self.states.aggregates.entry_bytes
+        return changed_bytes + self._loaded_bytes > self._part_bytes(_BATCH_SHARE)
+
+    @property
+    def too_much_unsaved(self) -> bool:
+        """Whether what the store has not taken in yet takes as much as it may."""
+        aggregates, answers = self.states.aggregates, self.known.answers
+        pinned_bytes = len(self._pinned) * aggregates.entry_bytes
+        return aggregates.unsaved_bytes + answers.unsaved_bytes - pinned_bytes > self._part_bytes(_UNSAVED_SHARE)
+
+    def shrink(self) -> None:
+        """Drops what was not used lately and exceeds the budget; without a store, the ids that the window allows.
+
+        To be called between batches alone: a batch may come back to what it began with.
+        """
+        if self._store is None:
+            self.known.forget_in_memory()
+            return
+        share_bytes = self._share_bytes()
+        aggregates, answers = self.states.aggregates, self.known.answers
+        if aggregates.young_bytes + answers.young_bytes > share_bytes * _YOUNG_SHARE:
+            (aggregates if aggregates.young_bytes > answers.young_bytes else answers).turn()
+        while self._memory_bytes() > share_bytes * _ALL_SHARE:
+            if aggregates.old_bytes + answers.old_bytes > 0:
+                (aggregates if aggregates.old_bytes > answers.old_bytes else answers).drop_old()
+            elif aggregates.young_bytes + answers.young_bytes > 0:
+                (aggregates if aggregates.young_bytes > answers.young_bytes else answers).turn()
+            else:
+                return  # all of it is unsaved
+
+    def _memory_bytes(self) -> float:
+        return self.states.aggregates.all_bytes + self.known.answers.all_bytes
 
     # --- keeping the store in step -------------------------------------------------------------------------------
 
@@ -198,8 +292,10 @@ class PartitionMemory:
             self._saved_at = now_seconds
             return False
         waited = now_seconds - self._saved_at
-        return self.unsaved >= CHECKPOINT_COMMANDS or waited >= (
-            IDLE_CHECKPOINT_SECONDS if idle else CHECKPOINT_SECONDS
+        return (
+            self.unsaved >= CHECKPOINT_COMMANDS
+            or waited >= (IDLE_CHECKPOINT_SECONDS if idle else CHECKPOINT_SECONDS)
+            or self.too_much_unsaved
         )
 
     def checkpoint(self, now_seconds: float) -> None:
@@ -207,51 +303,56 @@ class PartitionMemory:
 
         To be called between batches alone: what is in memory then is committed.
         """
+        self._saved_at = now_seconds
+        self.save()
+
+    def save(self) -> None:
+        """A checkpoint that does not put off the next one."""
         store = self._store
         if store is None:
             return
-        self._saved_at = now_seconds
         aggregates, answers = self.states.aggregates, self.known.answers
         self._pinned = {}
-        snapshots = list(self._snapshots())
+        self.position.newest_ms = self.known.newest_ms
         position = self.position.copy()
-        position.missing = len(self.states.stopped) + len(self._pinned)
+        written = _Written()
         store.write(
             position,
-            snapshots,
+            self._snapshots(position, written),
             answers.unsaved,
-            newest_ms=self.known.newest_ms,
             forget_before_ms=self.known.forget_before_ms,
         )
         answers.saved()
-        aggregates.saved()
+        states = len(aggregates.unsaved)
+        aggregates.saved(
+            self._sizes.estimate_bytes(written.snapshot_bytes, states) + states * _CURRENT_BYTES if states else None
+        )
         aggregates.unsaved.update(self._pinned)
-        self._shrink()
+        self.shrink()
 
-    def _snapshots(self) -> Iterator[tuple[str, int, int, bytes]]:
-        if self._codec is None:
-            return
-        encode = self._codec.encode
-        for number, (id_, current) in enumerate(self.states.aggregates.unsaved.items()):
-            if number % _SAMPLE_ONE_IN == 0:
-                self._sample(current)
-            try:
-                yield id_, current.version, current.offset, encode(current.state)
-            except EncodeError as error:
-                # It stays in memory; and since the store is then no whole, it is not used by the next owner.
-                self._pinned[id_] = current
-                _log.warning("state_not_storable", aggregate=self._definition.name, aggregate_id=id_, reason=str(error))
+    def _snapshots(self, position: StorePosition, written: _Written) -> Iterator[tuple[str, int, int, bytes]]:
+        """The snapshots of what is unsaved, one by one; at their end `position.missing` is how many there are none of."""
+        codec = self._codec
+        if codec is not None:
+            for number, (id_, current) in enumerate(self.states.aggregates.unsaved.items()):
+                try:
+                    snapshot = codec.encode(current.state)
+                except EncodeError as error:
+                    # It stays in memory; and since the store is then no whole, it is not used by the next owner.
+                    self._pinned[id_] = current
+                    _log.warning(
+                        "state_not_storable", aggregate=self._definition.name, aggregate_id=id_, reason=str(error)
+                    )
+                    continue
+                if number % _SAMPLE_ONE_IN == 0:
+                    self._sizes.note(size_bytes(current.state), len(snapshot))
+                written.snapshot_bytes += len(snapshot)
+                yield id_, current.version, current.offset, snapshot
+        position.missing = len(self.states.stopped) + len(self._pinned)
 
-    def _sample(self, current: Current) -> None:
-        # A running mean that forgets: aggregates may grow.
-        self._sampled = min(self._sampled + 1, _FIRST_SAMPLES)
-        self._state_bytes += (size_bytes(current.state) - self._state_bytes) / self._sampled
 
-    def _shrink(self) -> None:
-        if self._budget is None:
-            return
-        aggregates, answers = self.states.aggregates, self.known.answers
-        state_bytes = aggregates.recent * (self._state_bytes + _CURRENT_BYTES)
-        answer_bytes = answers.recent * ANSWER_BYTES
-        if state_bytes + answer_bytes > self._budget.share_bytes * _RECENT_SHARE:
-            (aggregates if state_bytes > answer_bytes else answers).turn()
+class _Written:
+    """How much a checkpoint wrote."""
+
+    def __init__(self) -> None:
+        self.snapshot_bytes = 0

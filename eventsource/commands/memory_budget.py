@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from typing import Any, Final
 
 _DEPTH: Final = 20
+_ITEMS_MEASURED: Final = 100
+_SAMPLES_KEPT: Final = 100
 
 
 class MemoryBudget:
@@ -35,21 +38,64 @@ class MemoryBudget:
         return self._total_bytes // max(1, self._owners)
 
 
+class StateSizes:
+    """How many bytes a state takes in memory, told from those of its snapshot: a line through the samples that it is given."""
+
+    def __init__(self) -> None:
+        self._samples = 0.0
+        self._state_bytes = 0.0
+        self._snapshot_bytes = 0.0
+        self._smallest_bytes = float("inf")
+
+    def note(self, state_bytes: int, snapshot_bytes: int) -> None:
+        """A sample. Older ones count less and less: aggregates may grow."""
+        if self._samples >= _SAMPLES_KEPT:
+            self._samples /= 2
+            self._state_bytes /= 2
+            self._snapshot_bytes /= 2
+        self._samples += 1
+        self._state_bytes += state_bytes
+        self._snapshot_bytes += snapshot_bytes
+        self._smallest_bytes = min(self._smallest_bytes, state_bytes)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there was no sample yet."""
+        return not self._samples
+
+    def estimate_bytes(self, snapshot_bytes: int, states: int = 1) -> float:
+        """What so many states take whose snapshots take so many bytes together."""
+        if not self._samples:
+            return float(snapshot_bytes)
+        grown = self._state_bytes - self._samples * self._smallest_bytes
+        return states * self._smallest_bytes + grown / max(1.0, self._snapshot_bytes) * snapshot_bytes
+
+
 def size_bytes(value: Any, depth: int = _DEPTH) -> int:
-    """Roughly how many bytes a value takes, with all that it holds. What is shared is counted wherever it appears."""
+    """Roughly how many bytes a value takes, with all that it holds. What is shared is counted wherever it appears.
+
+    Of a collection of more than 100 items, 100 are measured and stand for all.
+    """
     total = sys.getsizeof(value)
     if depth == 0:
         return total
     if isinstance(value, Mapping):
-        return total + sum(size_bytes(key, depth - 1) + size_bytes(item, depth - 1) for key, item in value.items())
+        return total + _items(value, depth) + _items(value.values(), depth)
     if isinstance(value, list | tuple | set | frozenset):
-        return total + sum(size_bytes(item, depth - 1) for item in value)
+        return total + _items(value, depth)
     fields = getattr(value, "__dict__", None)
     if isinstance(fields, dict):
         return total + sys.getsizeof(fields) + _sum(fields.values(), depth)
     if dataclasses.is_dataclass(value):
         return total + _sum((getattr(value, field.name, None) for field in dataclasses.fields(value)), depth)
     return total
+
+
+def _items(items: Collection[Any], depth: int) -> int:
+    if len(items) <= _ITEMS_MEASURED:
+        return _sum(items, depth)
+    measured = _sum(islice(items, 0, None, len(items) // _ITEMS_MEASURED), depth)
+    return measured * len(items) // -(-len(items) // (len(items) // _ITEMS_MEASURED))
 
 
 def _sum(values: Iterable[Any], depth: int) -> int:

@@ -109,6 +109,7 @@ class PartitionOwner:
             budget=parts.budget,
         )
         self._memory = self._handling.memory
+        self._metrics = OwnerMetrics(self._name, partition)
         self._stop = threading.Event()
         self._lost = threading.Event()
         kafka = parts.settings.kafka
@@ -123,8 +124,6 @@ class PartitionOwner:
             stopped=self._stop.is_set,
             checkpointed=lambda: self._step(Step.CHECKPOINTED),
         )
-        self._metrics = OwnerMetrics(self._name, partition)
-        self._counted_events = 0
         self._told_hot_at = float("-inf")
         self._unhandled: list[Record] = []
         self._batch_limit = self._largest_batch
@@ -153,7 +152,9 @@ class PartitionOwner:
     def _new_replay(self) -> PartitionReplay:
         parts = self._parts
         topic_id = parts.topic_ids[self._commands[0]]
-        return PartitionReplay(parts.aggregate, self.partition, self._memory, parts.codecs, topic_id)
+        return PartitionReplay(
+            parts.aggregate, self.partition, self._memory, parts.codecs, topic_id, self._metrics.replayed
+        )
 
     def _store_place(self) -> StorePlace | None:
         parts, names, name = self._parts, self._parts.names, self._name
@@ -286,8 +287,6 @@ class PartitionOwner:
         self._step(Step.REPLAYED)
         replay = self._recovery.replay
         replay.check_committed(committed, admin.end_offsets([self._commands])[self._commands])
-        self._metrics.replayed(replay.events - self._counted_events)
-        self._counted_events = replay.events
         self._metrics.taken_over(self._parts.clock.monotonic() - began)
         self._log.info(
             "partition_taken_over",
@@ -331,14 +330,15 @@ class PartitionOwner:
         try:
             # Bit by bit: the producer sends one while the next is decided, and what was just made is still in the cache.
             began = monotonic()
-            for start in range(0, len(batch), _PRODUCED_TOGETHER):
-                if monotonic() - began > _LONGEST_BATCH_SECONDS:
-                    self._unhandled = batch[start:]  # slow handlers: the transaction must not time out because of them
-                    break
-                self._handling.handle(batch[start : start + _PRODUCED_TOGETHER], handled)
+            start = 0
+            while start < len(batch):
+                some = batch[start : start + min(_PRODUCED_TOGETHER, self._memory.together)]
+                self._handling.handle(some, handled)
                 transaction.produce(handled.take())
-                if handled.is_full:
-                    self._unhandled = [record for record in batch[start:] if record.offset >= handled.next_offset]
+                start += len(some)
+                # Slow handlers: the transaction must not time out because of them. Large states: memory is bounded.
+                if handled.is_full or monotonic() - began > _LONGEST_BATCH_SECONDS or self._memory.batch_is_large:
+                    self._unhandled = [record for record in batch if record.offset >= handled.next_offset]
                     break
             handled_at = monotonic()
             self._check_kept()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -38,13 +38,16 @@ class PartitionReplay:
         memory: PartitionMemory,
         codecs: AggregateCodecs,
         commands_topic_id: bytes,
+        on_events: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`on_events` is told how many more events were read, bit by bit."""
         self._memory = memory
         self._partition = partition
         self._name = aggregate.__definition__.name
         self._decoder = codecs.events
         self._outcomes = codecs.outcomes
         self._topic_id = commands_topic_id
+        self._on_events = on_events
         self._unfinished: tuple[str, EventHeaders] | None = None
         self.events = 0
         """How many events were read."""
@@ -55,15 +58,35 @@ class PartitionReplay:
         Raises `HeaderError` when one is not the framework's, `StateStoreFailed`, and `BrokerUnavailable` when a schema cannot be
         read just now; what was taken before that is kept, and the rest may be given again.
         """
-        memory = self._memory
-        memory.prefetch_aggregates(record.key.decode(errors="replace") for record in records)
+        for some in self._portions(records):
+            self._take_events(some)
+
+    def _portions(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+        """The records bit by bit, as many as memory may take; in between, memory is kept within its budget."""
+        memory, start = self._memory, 0
+        while start < len(records):
+            end = start + memory.together
+            some = records[start:end]
+            ids = [record.key.decode(errors="replace") for record in some]
+            memory.prefetch_aggregates(ids)
+            yield some
+            memory.note_replayed(ids)
+            if memory.too_much_unsaved and self.between_commands:
+                memory.save()
+            else:
+                memory.shrink()
+            start = end
+
+    def _take_events(self, records: Sequence[Record]) -> None:
         newest: tuple[int, EventHeaders] | None = None
+        before = self.events
         try:
             for record in records:
                 newest = record.offset, self._event(record)
         finally:
             if newest is not None:
-                memory.position.newest_event = newest[0], newest[1].ce_id
+                self._memory.position.newest_event = newest[0], newest[1].ce_id
+            self._on_events(self.events - before)
 
     def _event(self, record: Record) -> EventHeaders:
         headers = event_headers_of(record)
@@ -108,9 +131,9 @@ class PartitionReplay:
 
     def take_outcomes(self, records: Sequence[Record]) -> None:
         """Takes the next records of the outcomes topic. Raises as `take_events` does, and `DecodeError`."""
-        self._memory.prefetch_aggregates(record.key.decode(errors="replace") for record in records)
-        for record in records:
-            self._outcome(record)
+        for some in self._portions(records):
+            for record in some:
+                self._outcome(record)
 
     def _outcome(self, record: Record) -> None:
         headers = read_outcome_headers(record.headers)

@@ -21,7 +21,7 @@ from eventsource.errors import StateStoreFailed
 
 _log = structlog.get_logger("eventsource.state_store")
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _IDENTITY: Final = b"m"
 _POSITION: Final = b"p"
 _AGGREGATE: Final = b"a"
@@ -32,6 +32,7 @@ _TIME = struct.Struct(">Q")
 _LENGTH = struct.Struct(">H")
 _WRITE_BUFFER_BYTES: Final = 4 << 20
 _BLOCK_CACHE_BYTES: Final = 4 << 20
+_FORGOTTEN_MORE: Final = 20_000  # than come in: so a night's answers are gone after a hundred checkpoints
 _BLOOM_BITS_PER_KEY: Final = 10  # one look-up in a hundred for an unknown id reads a block
 
 
@@ -64,6 +65,8 @@ class StorePosition:
     newest_outcome: tuple[int, str] = (-1, "")
     last_origin: int = -1
     """The offset of the newest command that left an event or outcome; -1: none has."""
+    newest_ms: int = 0
+    """The LogAppendTime of the newest command that was answered, in milliseconds: what was forgotten follows from it."""
     missing: int = 0
     """How many aggregates the contents cannot stand for: stopped, or of a state that cannot be written exactly."""
 
@@ -181,12 +184,12 @@ class StateStore:
         aggregates: Iterable[tuple[str, int, int, bytes]],
         answers: Mapping[str, bytes],
         *,
-        newest_ms: int = 0,
         forget_before_ms: int | None = None,
     ) -> None:
         """Takes in changed aggregates (id, version, offset, snapshot) and new answers, and moves to `position`: all or nothing.
 
-        Answers written with a `newest_ms` before `forget_before_ms` are dropped.
+        Answers written at a position whose `newest_ms` lies before `forget_before_ms` are dropped, the oldest first: more of
+        them than come in, but not all at once. `position` is looked at last, when all aggregates were asked for.
         """
         batch = WriteBatch(raw_mode=True)
         put = batch.put
@@ -195,9 +198,9 @@ class StateStore:
         for id_, answer in answers.items():
             put(_ANSWER + id_.encode(), answer)
         if forget_before_ms is not None:
-            self._forget(batch, forget_before_ms)
+            self._forget(batch, forget_before_ms, len(answers) + _FORGOTTEN_MORE)
             if answers:
-                put(self._forget_key(newest_ms, position), _pack_ids(answers))
+                put(self._forget_key(position), _pack_ids(answers))
         put(_POSITION, json.dumps(asdict(position)).encode())
         try:
             self._rocks().write(batch)
@@ -205,18 +208,26 @@ class StateStore:
             raise self._failed("cannot be written", error) from error
         self.position = position
 
-    def _forget_key(self, newest_ms: int, position: StorePosition) -> bytes:
-        return _FORGET + _TIME.pack(newest_ms) + _TIME.pack(position.events + 1) + _TIME.pack(position.outcomes + 1)
+    def _forget_key(self, position: StorePosition) -> bytes:
+        return (
+            _FORGET
+            + _TIME.pack(position.newest_ms)
+            + _TIME.pack(position.events + 1)
+            + _TIME.pack(position.outcomes + 1)
+        )
 
-    def _forget(self, batch: WriteBatch, before_ms: int) -> None:
+    def _forget(self, batch: WriteBatch, before_ms: int, at_least: int) -> None:
+        """Drops what was taken in by the oldest writes, until these are as many answers as wanted, or all that are due."""
+        forgotten = 0
         end = _FORGET + _TIME.pack(max(0, before_ms))
         try:
             items: Iterable[tuple[Any, Any]] = self._rocks().items(from_key=_FORGET)
             for key, value in items:
-                if not _FORGET <= key < end:
+                if not _FORGET <= key < end or forgotten >= at_least:
                     return
                 for id_ in _unpack_ids(value):
                     batch.delete(_ANSWER + id_)
+                    forgotten += 1
                 batch.delete(key)
         except Exception as error:
             raise self._failed("cannot be read", error) from error

@@ -54,7 +54,7 @@ def test_a_new_store_reflects_nothing(tmp_path: Path) -> None:
         {"aggregate": "order"},
         {"code": "another evolve"},
         {"window_ms": 86_400_000},
-        {"format": 2},
+        {"format": 99},
     ],
 )
 def test_anothers_store_is_thrown_away(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -124,11 +124,11 @@ def test_a_store_that_cannot_stand_for_all_aggregates_is_not_used_again(tmp_path
 def test_answers_are_forgotten_once_their_window_is_over(tmp_path: Path) -> None:
     store = StateStore.open(tmp_path / "db", replace(IDENTITY, window_ms=1_000))
     write = store.write
-    write(replace(POSITION, events=1), [], {"old": b"1"}, newest_ms=1_000, forget_before_ms=0)
-    write(replace(POSITION, events=2), [], {"edge": b"2"}, newest_ms=2_000, forget_before_ms=0)
-    write(replace(POSITION, events=3), [], {"new": b"3"}, newest_ms=9_000, forget_before_ms=2_000)
+    write(replace(POSITION, events=1, newest_ms=1_000), [], {"old": b"1"}, forget_before_ms=0)
+    write(replace(POSITION, events=2, newest_ms=2_000), [], {"edge": b"2"}, forget_before_ms=0)
+    write(replace(POSITION, events=3, newest_ms=9_000), [], {"new": b"3"}, forget_before_ms=2_000)
     assert set(store.answers(["old", "edge", "new"])) == {"edge", "new"}
-    write(replace(POSITION, events=4), [], {}, newest_ms=9_000, forget_before_ms=2_001)
+    write(replace(POSITION, events=4, newest_ms=9_000), [], {}, forget_before_ms=2_001)
     assert set(store.answers(["old", "edge", "new"])) == {"new"}
     store.close()
 
