@@ -64,7 +64,7 @@ class BatchDecoder:
 
     def _concerns(self, record: Record) -> bool:
         for name, value in record.headers:
-            if name == "ce_type":
+            if name == "ce_type" and value is not None:
                 return value.partition(b".v")[0] in self._types[record.topic]
         return True  # the decoder says what is wrong with it
 
@@ -78,7 +78,7 @@ class BatchDecoder:
 
 def _version(record: Record) -> int:
     for name, value in record.headers:
-        if name == "ce_sequence":
+        if name == "ce_sequence" and value is not None:
             return int(value)
     raise HeaderError(
         f"{record.topic}[{record.partition}]@{record.offset}: an event without ce_sequence: see docs/wire.md; only the framework may "

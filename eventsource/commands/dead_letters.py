@@ -9,26 +9,28 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from eventsource.log.record import Outgoing, Record
+from eventsource.log.partitioner import short_key
+from eventsource.log.record import UNREADABLE_HEADERS, Outgoing, Record
 
 DEAD_LETTER_HEADER: Final = "es-dead-letter"
 
 
 def dead_letter(record: Record, topic: str, error: str, max_bytes: int) -> Outgoing:
-    """The dead letter of a command. One of more than `max_bytes` bytes is a reference alone: its `complete` is false."""
+    """The dead letter of a command. One of more than `max_bytes` bytes is a reference alone: its `complete` is false.
+
+    So is that of a key that no aggregate may have, which is shortened; and what has unreadable headers is not complete either.
+    """
+    key = short_key(record.key)
     letter = Outgoing(
         topic,
         record.partition,
-        record.key,
+        key,
         record.value if record.value is not None else b"",
-        [*record.headers, _header(record, error, complete=True)],
+        [*record.headers, _header(record, error, complete=key is record.key and record.headers != UNREADABLE_HEADERS)],
     )
     if letter.size_bytes <= max_bytes:
         return letter
-    return Outgoing(topic, record.partition, record.key[:_KEY_BYTES], b"", [_header(record, error, complete=False)])
-
-
-_KEY_BYTES: Final = 1_024  # of a key that may be the very reason why the record is too large
+    return Outgoing(topic, record.partition, key, b"", [_header(record, error, complete=False)])
 
 
 def _header(record: Record, error: str, *, complete: bool) -> tuple[str, bytes]:

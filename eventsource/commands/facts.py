@@ -22,6 +22,7 @@ from eventsource.log.headers import (
     source_header,
     type_header,
 )
+from eventsource.log.partitioner import short_key
 from eventsource.log.record import Outgoing
 from eventsource.names import Names
 from eventsource.schemas import MessageCodec, record_fields, written_fingerprint
@@ -119,7 +120,7 @@ class FactRecords:
             )
 
     def outcome(self, request: Request, outcome: Outcome, trail: Trail) -> Outgoing:
-        """The record of a command's outcome."""
+        """The record of a command's outcome. A key that no aggregate may have is shortened."""
         record, headers = request.record, request.headers
         es = outcome_es(
             self._topic_id,
@@ -131,7 +132,8 @@ class FactRecords:
         )
         ce_type = self._command_types.get(headers.type) or type_header(headers.type)
         written = fact_headers(self._source, ce_type, headers.command_id, outcome.version, es, headers.traceparent)
-        return Outgoing(self._outcomes_topic, self._partition, record.key, self._outcomes.encode(outcome), written)
+        value = self._outcomes.encode(outcome)
+        return Outgoing(self._outcomes_topic, self._partition, short_key(record.key), value, written)
 
     def read_event(self, type_: str, value: bytes, patience_seconds: float) -> Event:
         """An event that came in an append. Raises `DecodeError` if it is none of the aggregate's, or holds more than they do."""

@@ -1,12 +1,12 @@
 """From command records to events, outcomes and replies: everything an owner decides. Its only I/O is its local state store.
 
-Order of the checks, for every command: the routing, the known id, the expiry, the expected version, then the domain.
+Order of the checks, for every command: the known id, what cannot be read, the routing, the expiry, the expected version, then the
+domain.
 """
 
 from __future__ import annotations
 
 import json
-from asyncio import CancelledError
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,16 +14,18 @@ import structlog
 from opentelemetry import trace
 
 from eventsource.app import App
+from eventsource.clock import Clock, SystemClock
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.builtin import APPEND, LOAD, unpack_events
 from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
 from eventsource.commands.facts import FactRecords
+from eventsource.commands.failures import code_of, text_of
 from eventsource.commands.handled import Handled
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.reply import topic_crc
-from eventsource.commands.request import PendingReply, Request, read_request
+from eventsource.commands.request import PendingReply, Request, read_request, without_extras
 from eventsource.commands.states import AggregateStates, Current
 from eventsource.commands.status import Outcome, Status
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected
@@ -37,8 +39,9 @@ from eventsource.errors import (
     NotFound,
     StateStoreFailed,
     TransactionAborted,
+    UnknownFingerprint,
 )
-from eventsource.log.headers import EMPTY_TRAIL, NO_CLIENT, Trail
+from eventsource.log.headers import NO_CLIENT
 from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
 from eventsource.log.recorded import time_from_ms
@@ -47,9 +50,11 @@ from eventsource.telemetry import handling_span, trace_parent
 
 _log = structlog.get_logger("eventsource.commands")
 _HOUR_MS: Final = 3_600_000
-_MESSAGE_CHARACTERS: Final = 1_000
+_SMALL_BYTES: Final = 4_096
 # A client registers its schema before it sends: longer than it takes to read that, a command must not hold its partition.
 _UNKNOWN_SCHEMA_SECONDS: Final = 2.0
+# Once one was waited for in vain, no other is for so long: commands of unknown schemas may come in thousands.
+_IMPATIENT_SECONDS: Final = 30.0
 
 
 class CommandHandling:
@@ -70,6 +75,7 @@ class CommandHandling:
         window_ms: int | None,
         max_event_bytes: int,
         budget: MemoryBudget | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.definition = aggregate.__definition__
         self.memory = PartitionMemory(self.definition, window_ms, budget)
@@ -84,6 +90,11 @@ class CommandHandling:
         self._commands = codecs.commands
         self._state_codec = codecs.state
         self._spans: list[trace.Span] = []
+        self._clock = clock if clock is not None else SystemClock()
+        self._impatient_until = 0.0
+        self._interrupted = False
+        self.deciding: Request | None = None
+        """The command at hand, for whoever watches from another thread; None: there is none."""
 
     @property
     def states(self) -> AggregateStates:
@@ -102,26 +113,35 @@ class CommandHandling:
     def handle(self, batch: Sequence[Record], handled: Handled | None = None) -> Handled:
         """Handles commands in order; with `handled`, as a further part of that batch. There must be one at least.
 
-        It stops early, at `next_offset`, where so many states were asked for that the rest must wait: `Handled.is_full`.
+        It stops early, at `next_offset`, where so many states were asked for that the rest must wait (`Handled.is_full`), and
+        after `interrupt`.
         """
         handled = handled if handled is not None else Handled()
         source = self._source
         requests = [read_request(record, source) for record in batch]
         self.memory.prefetch(requests)
         for request in requests:
+            self.deciding = request
             if request.headers.traceparent is None:
                 self._handle_one(request, handled)
             else:
                 self._handle_traced(request, request.headers.traceparent, handled)
-            if handled.is_full:
+            if self._interrupted or handled.is_full:
                 handled.next_offset = request.record.offset + 1
+                self.deciding = None
                 return handled
         handled.next_offset = batch[-1].offset + 1
+        self.deciding = None
         return handled
+
+    def interrupt(self) -> None:
+        """Lets the batch end with the command at hand. May be called from any thread."""
+        self._interrupted = True
 
     def commit(self, handled: Handled, offsets: list[int]) -> None:
         """Keeps what the batch changed; `offsets` are those of its records in the log."""
         self._refused.clear()
+        self._interrupted = False
         for span in self._spans:
             span.end()
         self._spans.clear()
@@ -132,6 +152,8 @@ class CommandHandling:
 
     def rollback(self) -> None:
         """Forgets what the batch changed."""
+        self._interrupted = False
+        self.deciding = None
         self.memory.rollback()
         for span in self._spans:
             span.set_status(trace.Status(trace.StatusCode.ERROR, "the transaction was aborted"))
@@ -172,6 +194,12 @@ class CommandHandling:
         if known is not None:
             self._queue_reply(request, handled, known, known.body_hash != request.body_hash)
             return
+        if request.record.offset <= self.memory.position.last_origin and self.known.is_forgotten(
+            request.record.timestamp_ms
+        ):
+            # Its answer is forgotten. It left its trace then, and leaves no other now.
+            self._queue_reply(request, handled, Answer(request.body_hash, Status.EXPIRED, 0, -1, details=self._expiry()))
+            return
         try:
             current = self.memory.find_aggregate(request.aggregate_id)
             self._check(request, current)
@@ -186,8 +214,13 @@ class CommandHandling:
             self._refuse(request, handled, Status.ALREADY_EXISTS)
         except (BrokerUnavailable, StateStoreFailed, TransactionAborted):
             raise  # the schemas topic, the local disk, or what the batch did before: no fault of the command
-        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 - user code may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything, and would again after a restart
             self._fail(request, handled, error)
+
+    def _expiry(self) -> str:
+        return json.dumps({"window_seconds": (self.known.window_ms or 0) / 1_000}, separators=(",", ":"))
 
     def _check(self, request: Request, current: Current | None) -> None:
         """Everything that may be wrong with a command before the domain sees it."""
@@ -251,15 +284,28 @@ class CommandHandling:
                 f"{self.definition.name} has no command {request.headers.type!r}, or it came without a value: "
                 "deploy the workers before the clients that send a new command"
             )
-        return codec.decode(value, patience_seconds=_UNKNOWN_SCHEMA_SECONDS)
+        try:
+            return codec.decode(value, patience_seconds=self._patience_seconds())
+        except UnknownFingerprint:
+            self._lose_patience()
+            raise
+
+    def _patience_seconds(self) -> float:
+        until = self._impatient_until
+        return _UNKNOWN_SCHEMA_SECONDS if not until or self._clock.monotonic() >= until else 0.0
+
+    def _lose_patience(self) -> None:
+        self._impatient_until = self._clock.monotonic() + _IMPATIENT_SECONDS
 
     def _appended(self, request: Request) -> tuple[Event, ...]:
         if request.headers.expected_version is None:
             raise HeaderError("an append without an expected version: send it with client.append")
-        return tuple(
-            self._facts.read_event(type_, value, _UNKNOWN_SCHEMA_SECONDS)
-            for type_, value in unpack_events(request.record.value or b"")
-        )
+        events = unpack_events(request.record.value or b"")
+        try:
+            return tuple(self._facts.read_event(type_, value, self._patience_seconds()) for type_, value in events)
+        except UnknownFingerprint:
+            self._lose_patience()
+            raise
 
     def _load(self, request: Request, handled: Handled) -> None:
         """Answers with the state as it is after all commands before. Leaves no trace, and is never deduplicated."""
@@ -302,19 +348,23 @@ class CommandHandling:
             correlation_id=request.headers.trail.correlation_id or request.headers.command_id,
             causation_id=request.headers.trail.causation_id,
             command=request.headers.type,
-            error=type(error).__name__,
+            error=code_of(error),
         )
         try:
             told.error("command_failed", exc_info=None if isinstance(error, EventSourceError) else error)
-        except Exception:  # noqa: BLE001 - an error that cannot be printed makes some loggers raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - an error that cannot be printed makes some loggers raise
             told.error("command_failed", reason=text_of(error))
-        self._refuse(request, handled, Status.FAILED, type(error).__name__, {"message": text_of(error)})
+        self._refuse(request, handled, Status.FAILED, code_of(error), {"message": text_of(error)})
 
     def _reject(self, request: Request, handled: Handled, rejected: Rejected) -> None:
         try:
             code, details = rejected.code, rejected.details()
             json.dumps(details)
-        except Exception as error:  # noqa: BLE001 - a rejection is user code too
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a rejection is user code too
             self._fail(request, handled, error)
         else:
             self._refuse(request, handled, Status.REJECTED, code, details)
@@ -327,8 +377,12 @@ class CommandHandling:
         answer = Answer(request.body_hash, status, 0, -1, -1, code, text)
         if current is not None:
             answer.version, answer.offset, answer.index = current.version, current.offset, current.index
-        outgoing = self._outcome(request, answer, request.headers.trail)
-        if outgoing.size_bytes > self._max_bytes:
+        # What the broker refused once is not copied, and leaves little: that might be refused too.
+        refused = request.record.offset in self._refused
+        outgoing = self._outcome(request, answer)
+        if refused and outgoing.size_bytes > _SMALL_BYTES:
+            outgoing = self._outcome(without_extras(request), answer)
+        elif not refused and outgoing.size_bytes > self._max_bytes:
             answer.status, answer.code = Status.FAILED, MessageTooLarge.__name__
             answer.details = json.dumps(
                 {
@@ -336,18 +390,17 @@ class CommandHandling:
                     "keep rejections and metadata small"
                 }
             )
-            outgoing = self._outcome(request, answer, EMPTY_TRAIL)
+            outgoing = self._outcome(without_extras(request), answer)
         if answer.status is Status.FAILED:
-            # What the broker refused once is not copied: the copy might be refused too.
-            copied = 0 if request.record.offset in self._refused else self._max_bytes
+            copied = 0 if refused else self._max_bytes
             handled.records.append(dead_letter(request.record, self._dead_letters_topic, answer.code, copied))
         handled.newest_outcome = handled.written, request.headers.command_id
         handled.records.append(outgoing)
         self._answer(request, handled, answer)
 
-    def _outcome(self, request: Request, answer: Answer, trail: Trail) -> Outgoing:
+    def _outcome(self, request: Request, answer: Answer) -> Outgoing:
         outcome = Outcome(status=answer.status, version=answer.version, code=answer.code, details=answer.details)
-        return self._facts.outcome(request, outcome, trail)
+        return self._facts.outcome(request, outcome, request.headers.trail)
 
     def _answer(self, request: Request, handled: Handled, answer: Answer) -> None:
         offset, timestamp_ms = request.record.offset, request.record.timestamp_ms
@@ -388,11 +441,3 @@ def _context(request: Request, version: int) -> Context:
         actor=trail.actor or None,
         metadata=trail.metadata,
     )
-
-
-def text_of(error: BaseException) -> str:
-    """What an error says, at most 1,000 characters of it."""
-    try:
-        return str(error)[:_MESSAGE_CHARACTERS]
-    except Exception:  # noqa: BLE001 - user code again: an error that cannot say what it is
-        return "the error has no readable text"

@@ -8,10 +8,12 @@ from eventsource.commands.deduplication import Answer
 from eventsource.commands.reply import NO_HASH, encode_reply
 from eventsource.commands.status import Status
 from eventsource.errors import HeaderError
-from eventsource.log.headers import CommandHeaders, body_hash, read_command_headers
+from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, body_hash, read_command_headers
+from eventsource.log.partitioner import MAX_KEY_BYTES, short_key
 from eventsource.log.record import Record
 
 UNREADABLE: Final = "unreadable"
+_MAX_TYPE_CHARACTERS: Final = 256
 
 
 class Request(NamedTuple):
@@ -33,13 +35,23 @@ def read_request(record: Record, source: str) -> Request:
         headers = CommandHeaders(
             f"{UNREADABLE}/{record.partition}/{record.offset}", UNREADABLE, source, record.timestamp_ms
         )
-        return Request(record, headers, key.decode(errors="replace"), NO_HASH, error)
+        return Request(record, headers, short_key(key).decode(errors="replace"), NO_HASH, error)
     digest = body_hash(key, headers.type, record.value or b"")
+    if len(key) > MAX_KEY_BYTES:
+        unusable = HeaderError(f"a key of {len(key)} bytes: an aggregate id has at most {MAX_KEY_BYTES}")
+        return Request(record, headers, short_key(key).decode(errors="replace"), digest, unusable)
     try:
         return tuple.__new__(Request, (record, headers, key.decode(), digest, None))
     except UnicodeDecodeError:
         unusable = HeaderError(f"key {key!r} is not UTF-8: an aggregate id is a text")
         return Request(record, headers, key.decode(errors="replace"), digest, unusable)
+
+
+def without_extras(request: Request) -> Request:
+    """The request with no more headers than an outcome must have, and no more of its type than 256 characters."""
+    headers = request.headers
+    type_ = headers.type[:_MAX_TYPE_CHARACTERS]
+    return request._replace(headers=headers._replace(type=type_, trail=EMPTY_TRAIL, traceparent=None))
 
 
 class PendingReply(NamedTuple):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from eventsource.commands.failures import code_of, text_of
 from eventsource.commands.generations import Generations
 from eventsource.domain import Aggregate, Event
 from eventsource.domain.definition import AggregateDefinition
@@ -109,10 +109,12 @@ class AggregateStates:
         try:
             for events, reread, index in applied:
                 current = self._evolved(current, events if reread is None else reread(), index)
-        except (Exception, SystemExit, CancelledError) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise TransactionAborted(
                 f"{self._definition.name} {aggregate_id!r}: events that could be applied cannot be applied again "
-                f"({type(error).__name__}): make its handlers depend on nothing but the state and the event"
+                f"({code_of(error)}): make its handlers depend on nothing but the state and the event"
             ) from error
         if current is None:
             raise TransactionAborted(f"{aggregate_id}: a batch that applied nothing is built anew: report this")
@@ -173,11 +175,13 @@ class AggregateStates:
         current = self.aggregates.get(aggregate_id)
         try:
             state = self._definition.evolve(current.state if current is not None else None, event)
-        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 - user code; kept as the reason that its commands are answered with
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - user code; kept as the reason that its commands are answered with
             self.stop(
                 aggregate_id,
                 f"{self._definition.name} {aggregate_id!r} is stopped: event {event.message_name!r} (version {version}, offset {offset}) "
-                f"cannot be applied: {type(error).__name__}: {error}; mend the handler and start the worker again",
+                f"cannot be applied: {code_of(error)}: {text_of(error)}; mend the handler and start the worker again",
             )
             return
         self.aggregates.unsaved[aggregate_id] = Current(state, version, offset)

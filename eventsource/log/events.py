@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eventsource.domain import Aggregate, Event
-from eventsource.errors import DecodeError, ForkDetected, HeaderError
+from eventsource.errors import DecodeError, EventSourceError, ForkDetected, HeaderError
 from eventsource.log.headers import EventHeaders, read_event_headers
 from eventsource.log.record import Record
 from eventsource.log.recorded import Recorded, time_from_ms
@@ -51,6 +51,12 @@ class EventDecoder:
             return codec.decode(record.value)
         except DecodeError as error:
             raise DecodeError(f"{_where(record)}: {error}") from error
+        except (EventSourceError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a default factory is user code
+            raise DecodeError(
+                f"{_where(record)}: {headers.type!r} cannot be read: a default raised {type(error).__name__}: mend its factory"
+            ) from error
 
     def _unreadable(self, record: Record, headers: EventHeaders) -> DecodeError:
         if record.value is None:

@@ -25,6 +25,7 @@ BODY_HASH_BYTES: Final = 8
 MAX_COMMAND_ID_BYTES: Final = 1_024
 NO_CLIENT: Final = bytes(16)
 TRACE_PARENT: Final = "traceparent"  # W3C Trace Context; there only when the trace is sampled
+_MAX_TRACE_PARENT_BYTES: Final = 512  # today's have 55, later ones may be longer; a longer header is nobody's
 _SPEC_VERSION_HEADER: Final = ("ce_specversion", SPEC_VERSION)
 _NO_TRAIL: Final = bytes(6)  # three empty texts
 
@@ -247,14 +248,18 @@ def _text_bytes(text: str) -> bytes:
 
 def read_command_headers(headers: Headers) -> CommandHeaders:
     """The headers of a command record. Raises `HeaderError` naming what is missing or malformed."""
-    fields = dict(headers)
-    # Read once per command: the fast way first, and a slower look only at what it stumbles over.
+    # Read once per command: the fast way first, and a slower look only at what it stumbles over, such as a null.
+    fields: dict[str, bytes] = dict(headers)  # type: ignore[arg-type]
     try:
         es = fields["es"]
         version, flags, kind, sent_at_ms, expected, reply_partition, client_id = _COMMAND.unpack_from(es)
         if version != ES_VERSION or kind != KIND_COMMAND or flags:
             raise _command_header_error(fields)
-        command_id = fields["ce_id"].decode()
+        id_bytes = fields["ce_id"]
+        command_id = id_bytes.decode()
+        traceparent = fields.get(TRACE_PARENT)
+        if traceparent is not None and len(traceparent) > _MAX_TRACE_PARENT_BYTES:
+            traceparent = None
         found: CommandHeaders = tuple.__new__(
             CommandHeaders,
             (
@@ -266,15 +271,13 @@ def read_command_headers(headers: Headers) -> CommandHeaders:
                 None if reply_partition < 0 else reply_partition,
                 client_id,
                 EMPTY_TRAIL if es[_COMMAND.size :] == _NO_TRAIL else _read_trail(es, _COMMAND.size),
-                fields.get(TRACE_PARENT),
+                traceparent,
             ),
         )
     except (KeyError, AttributeError, TypeError, UnicodeDecodeError, struct.error):
         raise _command_header_error(fields) from None
-    if not 0 < len(command_id) <= MAX_COMMAND_ID_BYTES:
-        raise HeaderError(
-            f"a command id of {len(command_id)} characters: give one of 1 to {MAX_COMMAND_ID_BYTES} bytes"
-        )
+    if not 0 < len(id_bytes) <= MAX_COMMAND_ID_BYTES:
+        raise HeaderError(f"a command id of {len(id_bytes)} bytes: give one of 1 to {MAX_COMMAND_ID_BYTES} bytes")
     return found
 
 
@@ -290,7 +293,7 @@ def _command_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:
 
 def read_event_headers(headers: Headers) -> EventHeaders:
     """The headers of an event record. Raises `HeaderError` naming what is missing or malformed."""
-    fields = dict(headers)
+    fields: dict[str, bytes] = dict(headers)  # type: ignore[arg-type]  # a null is met below
     es = _es(fields, KIND_EVENT, _EVENT.size)
     _, _, _, topic_id, partition, offset, time_ms, hash_ = _EVENT.unpack_from(es)
     try:

@@ -6,10 +6,13 @@ partition itself and always names it. Source: `org.apache.kafka.common.utils.Uti
 
 from __future__ import annotations
 
+from hashlib import blake2b
+from typing import Final
 from uuid import UUID
 
 from eventsource.errors import EncodeError
 
+MAX_KEY_BYTES: Final = 1_024
 _MASK = 0xFFFFFFFF
 _M = 0x5BD1E995
 
@@ -37,8 +40,22 @@ def partition_for(key: bytes, partitions: int) -> int:
 
 
 def aggregate_key(aggregate_id: str | UUID) -> bytes:
-    """The record key of an aggregate: its id in UTF-8, a UUID in canonical form. Raises `EncodeError` if it is empty."""
+    """The record key of an aggregate: its id in UTF-8, a UUID in canonical form.
+
+    Raises `EncodeError` if it is empty or longer than 1,024 bytes.
+    """
     key = str(aggregate_id).encode()
     if not key:
         raise EncodeError("an aggregate id is never empty: it is the record's key and chooses the partition; give one")
+    if len(key) > MAX_KEY_BYTES:
+        raise EncodeError(
+            f"an aggregate id of {len(key)} bytes: give one of at most {MAX_KEY_BYTES}, such as a hash of what is longer"
+        )
     return key
+
+
+def short_key(key: bytes) -> bytes:
+    """The key itself or, of one that no aggregate may have, what stands for it: 1,024 bytes, `#`, 16 digits of its hash."""
+    if len(key) <= MAX_KEY_BYTES:
+        return key
+    return b"%b#%b" % (key[:MAX_KEY_BYTES], blake2b(key, digest_size=8).hexdigest().encode())

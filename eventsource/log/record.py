@@ -7,11 +7,15 @@ Named tuples: made for every message, they cost a third of a frozen dataclass. W
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Message
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
+"""A header's value may be null in Kafka: others than the framework write such."""
+
+UNREADABLE_HEADERS: Final[Headers] = (("es-unreadable", b"a header's name is not UTF-8"),)
+"""In place of headers that librdkafka's binding cannot read."""
 
 
 class Record(NamedTuple):
@@ -28,6 +32,11 @@ class Record(NamedTuple):
 
 def record_of(message: Message) -> Record:
     """A message that is no error, as a record."""
+    headers: Any  # pairs of str and bytes or None
+    try:
+        headers = message.headers() or ()
+    except (SystemError, UnicodeDecodeError):  # SystemError is confluent-kafka's, for a name that is not UTF-8
+        headers = UNREADABLE_HEADERS
     # By position, and without a look at what a message that is no error always has: this runs for every record.
     return tuple.__new__(
         Record,
@@ -38,7 +47,7 @@ def record_of(message: Message) -> Record:
             message.timestamp()[1],
             message.key() or b"",  # bytes, as no deserializer is set
             message.value(),  # an empty value is falsy: only None is none
-            message.headers() or (),  # librdkafka's headers are pairs of str and bytes
+            headers,
         ),
     )
 
@@ -55,4 +64,5 @@ class Outgoing(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """Bytes of key, value and headers, without the batch's own framing."""
-        return len(self.key) + len(self.value) + sum(len(name) + len(value) for name, value in self.headers)
+        headers = sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
+        return len(self.key) + len(self.value) + headers
