@@ -98,6 +98,10 @@ class Deduplication:
         """Answers to commands appended before this may be forgotten; None: none may."""
         return None if self.window_ms is None else self.newest_ms - self.window_ms - CLOCK_SKEW_MS
 
+    def is_forgotten(self, appended_at_ms: int) -> bool:
+        """Whether the answer to a command that was appended then may have been forgotten."""
+        return self.window_ms is not None and appended_at_ms < self.newest_ms - self.window_ms - CLOCK_SKEW_MS
+
     def add(self, command_id: str, answer: Answer, appended_at_ms: int) -> None:
         """Notes an answer of the batch that is being handled."""
         self._pending[command_id] = answer
@@ -114,7 +118,7 @@ class Deduplication:
         self._keep(command_id, _FIXED.pack(body_hash, Status.ACCEPTED, version, offset, 0), appended_at_ms)
 
     def _keep(self, command_id: str, packed: bytes, appended_at_ms: int) -> None:
-        if self.window_ms is not None and appended_at_ms < self.newest_ms - self.window_ms - CLOCK_SKEW_MS:
+        if self.is_forgotten(appended_at_ms):
             return  # outcomes are read back after all events: most of them are as old as the log
         self.newest_ms = max(self.newest_ms, appended_at_ms)
         answers = self.answers

@@ -26,6 +26,7 @@ from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.reply import topic_crc
 from eventsource.commands.request import PendingReply, Request, read_request, without_extras
+from eventsource.commands.schema_patience import SchemaPatience
 from eventsource.commands.states import AggregateStates, Current
 from eventsource.commands.status import Outcome, Status
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected
@@ -51,10 +52,6 @@ from eventsource.telemetry import handling_span, trace_parent
 _log = structlog.get_logger("eventsource.commands")
 _HOUR_MS: Final = 3_600_000
 _SMALL_BYTES: Final = 4_096
-# A client registers its schema before it sends: longer than it takes to read that, a command must not hold its partition.
-_UNKNOWN_SCHEMA_SECONDS: Final = 2.0
-# Once one was waited for in vain, no other is for so long: commands of unknown schemas may come in thousands.
-_IMPATIENT_SECONDS: Final = 30.0
 
 
 class CommandHandling:
@@ -90,8 +87,7 @@ class CommandHandling:
         self._commands = codecs.commands
         self._state_codec = codecs.state
         self._spans: list[trace.Span] = []
-        self._clock = clock if clock is not None else SystemClock()
-        self._impatient_until = 0.0
+        self._patience = SchemaPatience(clock if clock is not None else SystemClock())
         self._interrupted = False
         self.deciding: Request | None = None
         """The command at hand, for whoever watches from another thread; None: there is none."""
@@ -194,11 +190,10 @@ class CommandHandling:
         if known is not None:
             self._queue_reply(request, handled, known, known.body_hash != request.body_hash)
             return
-        if request.record.offset <= self.memory.position.last_origin and self.known.is_forgotten(
-            request.record.timestamp_ms
-        ):
-            # Its answer is forgotten. It left its trace then, and leaves no other now.
-            self._queue_reply(request, handled, Answer(request.body_hash, Status.EXPIRED, 0, -1, details=self._expiry()))
+        record = request.record
+        if record.offset <= self.memory.position.last_origin and self.known.is_forgotten(record.timestamp_ms):
+            # It is read again, and its answer is forgotten. It left its trace then, and leaves no other now.
+            self._queue_reply(request, handled, Answer(request.body_hash, Status.EXPIRED, 0, -1, details=self._expiry))
             return
         try:
             current = self.memory.find_aggregate(request.aggregate_id)
@@ -219,8 +214,9 @@ class CommandHandling:
         except BaseException as error:  # noqa: BLE001 - user code may raise anything, and would again after a restart
             self._fail(request, handled, error)
 
+    @property
     def _expiry(self) -> str:
-        return json.dumps({"window_seconds": (self.known.window_ms or 0) / 1_000}, separators=(",", ":"))
+        return json.dumps({"window_seconds": (self.known.window_ms or 0) / 1_000})
 
     def _check(self, request: Request, current: Current | None) -> None:
         """Everything that may be wrong with a command before the domain sees it."""
@@ -285,26 +281,19 @@ class CommandHandling:
                 "deploy the workers before the clients that send a new command"
             )
         try:
-            return codec.decode(value, patience_seconds=self._patience_seconds())
+            return codec.decode(value, patience_seconds=self._patience.seconds)
         except UnknownFingerprint:
-            self._lose_patience()
+            self._patience.lose()
             raise
-
-    def _patience_seconds(self) -> float:
-        until = self._impatient_until
-        return _UNKNOWN_SCHEMA_SECONDS if not until or self._clock.monotonic() >= until else 0.0
-
-    def _lose_patience(self) -> None:
-        self._impatient_until = self._clock.monotonic() + _IMPATIENT_SECONDS
 
     def _appended(self, request: Request) -> tuple[Event, ...]:
         if request.headers.expected_version is None:
             raise HeaderError("an append without an expected version: send it with client.append")
         events = unpack_events(request.record.value or b"")
         try:
-            return tuple(self._facts.read_event(type_, value, self._patience_seconds()) for type_, value in events)
+            return tuple(self._facts.read_event(type_, value, self._patience.seconds) for type_, value in events)
         except UnknownFingerprint:
-            self._lose_patience()
+            self._patience.lose()
             raise
 
     def _load(self, request: Request, handled: Handled) -> None:
