@@ -13,6 +13,7 @@ import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
 from eventsource.log.client_config import producer_config
+from eventsource.log.plain_producer import PlainProducer
 
 _log = structlog.get_logger("eventsource.replies")
 
@@ -23,6 +24,7 @@ _QUEUE_KILOBYTES: Final = (
 _RECORD_BYTES: Final = (
     32_768  # replies to one client travel together up to this size, which brokers and clients take at ease
 )
+_FULL_SECONDS: Final = 0.1
 
 
 class ReplySender:
@@ -30,8 +32,14 @@ class ReplySender:
 
     def __init__(self, client_config: Mapping[str, Any], topic: str) -> None:
         self._topic = topic
-        config = producer_config({"queue.buffering.max.kbytes": _QUEUE_KILOBYTES, **client_config})
-        self._producer = Producer({**config, "delivery.report.only.error": True})
+        self._config = {
+            **producer_config({"queue.buffering.max.kbytes": _QUEUE_KILOBYTES, **client_config}),
+            "delivery.report.only.error": True,
+        }
+        self._producer = PlainProducer(self._connect)
+
+    def _connect(self) -> Producer:
+        return Producer(self._config)
 
     def send(self, replies: Iterable[tuple[int, bytes, bytes]]) -> None:
         """Sends replies: partition of the replies topic, client id, bytes of a `Reply`. Never blocks for long, never raises.
@@ -49,20 +57,27 @@ class ReplySender:
         for address, joined in waiting.items():
             for record in _records(joined):
                 self._produce(address, record)
-        self._producer.poll(0)
+        self._serve(0.0)
 
     def _produce(self, address: tuple[int, bytes], record: bytes) -> None:
         partition, client_id = address
         try:
-            self._producer.produce(self._topic, record, client_id, partition, on_delivery=_report_loss)
+            self._producer.produce(self._topic, partition, client_id, record, _report_loss)
         except Exception as error:  # noqa: BLE001 - the commands are committed: a reply that is lost must not undo their owner
-            self._producer.poll(0.1)
+            self._serve(_FULL_SECONDS)
             _log.warning("replies_not_sent", size_bytes=len(record), error=str(error))
 
+    def _serve(self, timeout_seconds: float) -> None:
+        try:
+            self._producer.poll(timeout_seconds)
+        except Exception as error:  # noqa: BLE001 - likewise
+            _log.warning("replies_not_served", error=str(error))
+
     def close(self, timeout_seconds: float = 5.0) -> None:
-        """Sends what waits, for at most `timeout_seconds`."""
-        self._producer.flush(timeout_seconds)
-        self._producer.close()
+        """Sends what waits, for at most `timeout_seconds`, and drops the rest. What is sent later is dropped too."""
+        left = self._producer.close(timeout_seconds)
+        if left:
+            _log.warning("replies_dropped", records=left)
 
 
 def _report_loss(error: KafkaError | None, _message: Message) -> None:

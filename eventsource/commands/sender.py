@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from eventsource.clock import Clock
 from eventsource.errors import Backlogged, ClientClosed, EventSourceError, LogError, MessageTooLarge
 from eventsource.log.client_config import producer_config
+from eventsource.log.plain_producer import PlainProducer
 from eventsource.log.record import Outgoing
 
 _log = structlog.get_logger("eventsource.client")
@@ -29,7 +30,7 @@ class CommandSender:
     requests have expired.
     """
 
-    def __init__(self, producer: Producer, clock: Clock) -> None:
+    def __init__(self, producer: PlainProducer, clock: Clock) -> None:
         self._producer = producer
         self._clock = clock
         self._closed = False
@@ -45,7 +46,7 @@ class CommandSender:
             **producer_config(client_config),
             "delivery.report.only.error": True,
         }
-        return cls(Producer(config), clock)
+        return cls(PlainProducer(lambda: Producer(config), monotonic=clock.monotonic), clock)
 
     def send(self, command: Outgoing, undelivered: Callable[[], None], deadline: float, *, wait: bool) -> None:
         """Queues a command. `undelivered` is called, in the thread that serves, if it may not have reached the log.
@@ -73,7 +74,7 @@ class CommandSender:
         """Whether there was room in the queue."""
         topic, partition, key, value, headers = command
         try:
-            self._producer.produce(topic, value, key, partition, on_delivery=reported, headers=headers)  # type: ignore[arg-type]
+            self._producer.produce(topic, partition, key, value, reported, headers)
         except BufferError:
             return False
         except Exception as error:
@@ -92,9 +93,12 @@ class CommandSender:
 
     def serve(self) -> None:
         """Takes delivery reports in. To be called often, by one thread: a queue of which nobody takes reports stays full."""
-        self._producer.poll(0)
+        self._producer.poll()
         with self._served:
             self._served.notify_all()
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
         if self._lost:
             lost, self._lost = self._lost, Counter()
             _log.warning("commands_not_delivered", errors=dict(lost))
@@ -105,8 +109,10 @@ class CommandSender:
         self._producer.flush(timeout_seconds)
 
     def close(self) -> None:
-        """Lets go of the connections, and of what is still queued."""
-        self._producer.close()
+        """Lets go of the connections, and of what is still queued: nobody knows whether it reaches the log."""
+        self._closed = True
+        self._producer.close(0.0)
+        self._tell_lost()
 
 
 def _closed() -> ClientClosed:

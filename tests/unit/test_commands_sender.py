@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from structlog.testing import capture_logs
 
 from eventsource.clock import SystemClock
 from eventsource.commands.sender import CommandSender
 from eventsource.errors import Backlogged, ClientClosed, LogError, MessageTooLarge
+from eventsource.log.plain_producer import PlainProducer
 from eventsource.log.record import Outgoing
 
 COMMAND = Outgoing("bank.account.commands", 0, b"acc-1", b"value", [])
@@ -49,13 +51,25 @@ class Queue:
     def flush(self, timeout: float) -> int:
         return self.poll(timeout)
 
+    def purge(self) -> None:
+        self.undeliverable = KafkaError(KafkaError._PURGE_QUEUE)
+
     def __len__(self) -> int:
         return len(self.queued)
 
 
+class Stuck(Queue):
+    """A queue that is emptied by `purge` alone."""
+
+    def poll(self, timeout: float) -> int:
+        return super().poll(timeout) if self.undeliverable is not None else 0
+
+
 def sender_of(queue: Queue) -> CommandSender:
-    producer: Any = queue
-    return CommandSender(producer, SystemClock())
+    def connect() -> Any:
+        return queue
+
+    return CommandSender(PlainProducer(connect), SystemClock())
 
 
 def send(sender: CommandSender, value: bytes = b"value", *, wait: bool = True, seconds: float = 30.0) -> None:
@@ -137,10 +151,24 @@ def test_what_cannot_be_queued_raises_what_to_do(error: Exception, expected: typ
 def test_a_closed_producer_is_a_closed_client() -> None:
     queue = Queue(1)
     sender = sender_of(queue)
-    sender.flush(0)
-    queue.error = RuntimeError("Producer has been closed")
+    sender.close()
     with pytest.raises(ClientClosed):
         send(sender)
+
+
+def test_what_is_still_queued_at_the_end_is_reported_as_lost() -> None:
+    queue = Stuck(10)
+    sender = sender_of(queue)
+    lost: list[int] = []
+    sender.send(COMMAND, lambda: lost.append(1), 0, wait=False)
+    sender.flush(0)
+    assert lost == []
+    with capture_logs() as logs:
+        sender.close()
+    assert lost == [1]
+    assert logs == [
+        {"event": "commands_not_delivered", "log_level": "warning", "errors": {"_PURGE_QUEUE": 1}},
+    ]
 
 
 @pytest.mark.parametrize(
