@@ -1,7 +1,7 @@
 """The health pages of a worker, for whatever watches over it.
 
-`GET /live`: 200 while the worker's loop turns, else 503: restart it. `GET /ready`: 200 while every runner has its partitions
-and reads them, else 503: wait, or look at the log. Both answer JSON and tell states alone, never data or errors.
+`GET /live`: 200 while the worker's loop turns and no command hangs for minutes, else 503: restart it. `GET /ready`: 200 while every
+runner has its partitions and reads them, else 503: wait, or look at the log. Both answer JSON and tell states alone, never data or errors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Watched(Protocol):
     """What the pages tell about."""
 
     def alive(self) -> bool:
-        """Whether its loop turns."""
+        """Whether its loop turns, and nothing in it hangs for good."""
 
     def ready(self) -> bool:
         """Whether all of it is at work."""

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from eventsource.clock import Clock, SystemClock
-from eventsource.consuming.definition import Runner
+from eventsource.consuming.definition import MayHang, Runner
 from eventsource.errors import DrainTimeout, EventSourceError, Retriable, RunnerStopped
 
 _log = structlog.get_logger("eventsource.worker")
@@ -85,6 +85,10 @@ class _Supervised:
         return RunnerStatus(
             state, state is RunnerState.WORKING and runner is not None and runner.ready(), self._restarts
         )
+
+    def alive(self) -> bool:
+        runner = self._runner
+        return not isinstance(runner, MayHang) or runner.alive()
 
     def _work(self) -> None:
         error: Exception | None = None
@@ -190,9 +194,13 @@ class Supervisor:
         return not self._stopping and all(status.ready for status in self.statuses().values())
 
     def alive(self) -> bool:
-        """Whether the loop that watches the runners turns. Before it begins nothing hangs that would not end by itself."""
+        """Whether the loop that watches the runners turns, and no runner hangs for good.
+
+        Before the loop begins nothing hangs that would not end by itself.
+        """
         turned = self._turned
-        return turned is None or self._clock.monotonic() - turned < _HANGS_AFTER_SECONDS
+        turns = turned is None or self._clock.monotonic() - turned < _HANGS_AFTER_SECONDS
+        return turns and all(runner.alive() for runner in self._runners.values())
 
     def _supervise(self, on_ready: Callable[[], None] | None) -> Exception | None:
         while True:

@@ -81,7 +81,7 @@ class Worker:
         return self._supervisor.ready()
 
     def alive(self) -> bool:
-        """Whether the supervising loop turns."""
+        """Whether the supervising loop turns, and nothing hangs for good."""
         return self._supervisor.alive()
 
     def statuses(self) -> dict[str, RunnerStatus]:

@@ -19,6 +19,7 @@ from eventsource.clock import Clock
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.handled import Handled
 from eventsource.commands.handling import CommandHandling
+from eventsource.commands.hang_watch import HangWatch
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner_state import OwnerState, check_transition
 from eventsource.commands.recovery import Bounds, PartitionRecovery, StorePlace
@@ -107,7 +108,10 @@ class PartitionOwner:
             window_ms=parts.window_ms,
             max_event_bytes=parts.settings.worker.max_event_bytes,
             budget=parts.budget,
+            clock=parts.clock,
         )
+        self._hangs = HangWatch(self._handling, self._name, parts.clock)
+        self._batch_began: float | None = None
         self._memory = self._handling.memory
         self._metrics = OwnerMetrics(self._name, partition)
         self._stop = threading.Event()
@@ -136,13 +140,26 @@ class PartitionOwner:
         self._thread.start()
 
     def stop(self) -> None:
-        """Asks the owner to end with the transaction that it is in."""
+        """Asks the owner to end with the transaction that it is in, and that with the command at hand."""
         self._stop.set()
+        self._handling.interrupt()
 
     def lose(self) -> None:
         """Tells the owner that the partition is others' already: it ends, and commits nothing more."""
         self._lost.set()
-        self._stop.set()
+        self.stop()
+
+    def look(self) -> None:
+        """To be called a few times a second: notices a command that hangs, and ends a batch of slow ones."""
+        self._hangs.look()
+        began = self._batch_began
+        if began is not None and self._parts.clock.monotonic() - began > _LONGEST_BATCH_SECONDS:
+            self._handling.interrupt()
+
+    @property
+    def hangs_seconds(self) -> float:
+        """How long the command at hand has been there."""
+        return self._hangs.seconds
 
     def join(self, timeout_seconds: float) -> bool:
         """Waits for the thread to end; False if it did not in time."""
@@ -329,7 +346,7 @@ class PartitionOwner:
         handled = Handled()
         try:
             # Bit by bit: the producer sends one while the next is decided, and what was just made is still in the cache.
-            began = monotonic()
+            began = self._batch_began = monotonic()
             start = 0
             while start < len(batch):
                 some = batch[start : start + min(_PRODUCED_TOGETHER, self._memory.together)]
@@ -337,10 +354,12 @@ class PartitionOwner:
                 transaction.produce(handled.take())
                 start += len(some)
                 # Slow handlers: the transaction must not time out because of them. Large states: memory is bounded.
-                if handled.is_full or monotonic() - began > _LONGEST_BATCH_SECONDS or self._memory.batch_is_large:
+                late = handled.next_offset <= some[-1].offset or monotonic() - began > _LONGEST_BATCH_SECONDS
+                if late or handled.is_full or self._memory.batch_is_large:
                     self._unhandled = [record for record in batch if record.offset >= handled.next_offset]
                     break
             handled_at = monotonic()
+            self._batch_began = None
             self._check_kept()
             offsets = transaction.commit((self._commands, handled.next_offset))
         except TransactionAborted as error:

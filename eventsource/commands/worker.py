@@ -9,6 +9,7 @@ from typing import Any, Final
 import structlog
 
 from eventsource.commands.aggregate_codecs import AggregateCodecs
+from eventsource.commands.hang_watch import DEAD_AFTER_SECONDS, HANGS_AFTER_SECONDS
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner import OwnerParts, PartitionOwner
 from eventsource.commands.owner_state import OwnerState
@@ -39,15 +40,21 @@ class CommandWorker:
         self._membership: Membership | None = None
 
     def ready(self) -> bool:
-        """Whether the group has answered and every partition that it gave us is being handled."""
+        """Whether the group has answered and every partition that it gave us is being handled, none held up by one command."""
         membership = self._membership
         if membership is None or not membership.joined():
             return False
         with self._lock:
             owners = dict(self._owners)
         return set(owners) == membership.owned().partitions and all(
-            owner.state is OwnerState.HANDLING for owner in owners.values()
+            owner.state is OwnerState.HANDLING and owner.hangs_seconds < HANGS_AFTER_SECONDS
+            for owner in owners.values()
         )
+
+    def alive(self) -> bool:
+        """Whether no command hangs for so long that a new process is the only way out."""
+        with self._lock:
+            return all(owner.hangs_seconds < DEAD_AFTER_SECONDS for owner in self._owners.values())
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then ends every transaction and leaves the group. Raises what an owner failed of."""
@@ -92,7 +99,7 @@ class CommandWorker:
                 epoch = owned.epoch
                 membership.check()
                 self._start_owners(parts, membership)
-                self._check_owners()
+                self._look_after_owners()
         finally:
             self._membership = None
             self._stop_owners(frozenset(self._owners))
@@ -108,8 +115,9 @@ class CommandWorker:
                 self._owners[partition] = owner
                 owner.start()
 
-    def _check_owners(self) -> None:
+    def _look_after_owners(self) -> None:
         for owner in list(self._owners.values()):
+            owner.look()
             if owner.failure is not None:
                 raise owner.failure
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from eventsource.clock import Clock
 from eventsource.log.recorded import Recorded
@@ -41,6 +41,14 @@ class Runner(Protocol):
 
     def ready(self) -> bool:
         """Whether it has its partitions and reads them."""
+
+
+@runtime_checkable
+class MayHang(Protocol):
+    """A runner whose code of others may never come back."""
+
+    def alive(self) -> bool:
+        """Whether it may still come back; where not, only a new process helps."""
 
 
 class MemoryConsumer(Protocol):
