@@ -36,3 +36,9 @@ def test_a_uuid_is_keyed_in_canonical_form() -> None:
 def test_an_empty_id_is_refused() -> None:
     with pytest.raises(EncodeError, match="never empty"):
         aggregate_key("")
+
+
+def test_an_id_that_is_too_long_is_refused() -> None:
+    assert len(aggregate_key("é" * 512)) == 1_024
+    with pytest.raises(EncodeError, match="an aggregate id of 1025 bytes: give one of at most 1024"):
+        aggregate_key("é" * 512 + "x")
