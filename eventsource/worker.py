@@ -8,6 +8,7 @@ from typing import Final
 from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
 from eventsource.commands.memory_budget import MemoryBudget
+from eventsource.commands.state_folder import check_state_dir, default_state_dir
 from eventsource.commands.worker import CommandWorker
 from eventsource.consuming.database import connect
 from eventsource.consuming.definition import ConsumerContext, Runner
@@ -62,9 +63,16 @@ class Worker:
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
         """Checks the log and the database, then works; returns after an orderly drain. `on_ready` is called when all is ready.
 
-        Raises `TopicMissing`, `TopicMismatch`, `ClusterMismatch`, `OffsetLost`, `BrokerUnavailable` or `DatabaseUnavailable` before
-        anything is begun, and later the first error that does not pass, once everything else is drained.
+        Raises `SettingsError` (the state folder cannot be written), `TopicMissing`, `TopicMismatch`, `ClusterMismatch`, `OffsetLost`,
+        `BrokerUnavailable` or `DatabaseUnavailable` before anything is begun, and later the first error that does not pass, once
+        everything else is drained.
         """
+        settings = self._settings
+        check_state_dir(
+            settings.worker.state_dir or default_state_dir(),
+            self._app.names(settings.namespace).prefix,
+            self._commands_of,
+        )
         check_start(self._app, self._settings, commands_of=self._commands_of, accepted=self._accepted)
         if self._needs_database:
             # A consumer would try again for ever; at the start a wrong address is better told at once.

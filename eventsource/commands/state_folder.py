@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Self
 
-from eventsource.errors import StateStoreFailed
+from eventsource.errors import SettingsError, StateStoreFailed
 
 try:
     import fcntl
@@ -23,6 +25,24 @@ def default_state_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_state_dir(_APPLICATION, appauthor=False)) / "stores"
+
+
+def check_state_dir(state_dir: Path, prefix: str, aggregates: Iterable[str]) -> None:
+    """Makes the folders that the state stores of these aggregates go into. Raises `SettingsError` where nothing can be written.
+
+    For a worker's start: what cannot be written then never could, and whoever has the partitions now is to keep them.
+    """
+    for aggregate in aggregates:
+        folder = state_dir / prefix / aggregate
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"\0")
+        except OSError as error:
+            raise SettingsError(
+                f"the state stores cannot be written to {folder} ({error.strerror or error}): set EVENTSOURCE_WORKER__STATE_DIR to a "
+                "folder that can be, or make room in this one"
+            ) from error
 
 
 class StateFolder:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Self, cast
 
 import pytest
 
 from eventsource import App
+from eventsource.domain import Aggregate, Command, Event, creates
 from eventsource.errors import SettingsError
-from eventsource.worker import choose
+from eventsource.settings import KafkaSettings, Settings, WorkerSettings
+from eventsource.worker import Worker, choose
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,35 @@ def test_a_choice_that_fits_nothing_names_what_there_is() -> None:
         "--only blances: app 'bank' has no such thing: choose among commands, projections, sagas, reactors, account, transfer, "
         "balances, mailer"
     )
+
+
+class Open(Command, name="open"):
+    pass
+
+
+class Opened(Event, name="opened"):
+    pass
+
+
+class Account(Aggregate, name="account"):
+    @creates
+    @classmethod
+    def open(cls, command: Open) -> Opened:
+        return Opened()
+
+    @creates
+    @classmethod
+    def on_opened(cls, event: Opened) -> Self:
+        return cls()
+
+
+def test_a_worker_whose_state_folder_cannot_be_written_takes_nothing_and_says_so(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "stores"
+    in_the_way.write_text("")
+    settings = Settings(
+        _env_file=None,
+        kafka=KafkaSettings(bootstrap_servers="localhost:1"),  # not even asked
+        worker=WorkerSettings(state_dir=in_the_way),
+    )
+    with pytest.raises(SettingsError, match=r"stores.*Not a directory.*EVENTSOURCE_WORKER__STATE_DIR"):
+        Worker(App("bank", aggregates=[Account], partitions=1), settings).run()
