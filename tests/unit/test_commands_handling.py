@@ -72,6 +72,10 @@ class Unprintable(Exception):
         raise RuntimeError("not even that")
 
 
+class Cut(BaseException):
+    """What some libraries end a task by."""
+
+
 class Account(Aggregate, name="account"):
     balance: Decimal = Decimal("10.00")
 
@@ -95,6 +99,8 @@ class Account(Aggregate, name="account"):
             raise Unprintable
         if command.amount == Decimal(16):
             raise SystemExit
+        if command.amount == Decimal(17):
+            raise Cut
         if command.amount > self.balance:
             raise TooMuch(available=self.balance)
         return Withdrawn(amount=command.amount)
@@ -418,7 +424,9 @@ def test_a_key_that_is_no_text_is_refused_and_leaves_no_event(partition: Partiti
     partition.successor()
 
 
-@pytest.mark.parametrize("amount", [14, 15, 16], ids=["an oversized rejection", "an unprintable error", "an exit"])
+@pytest.mark.parametrize(
+    "amount", [14, 15, 16, 17], ids=["an oversized rejection", "an unprintable error", "an exit", "a cut"]
+)
 def test_user_code_that_misbehaves_fails_its_command_alone(partition: Partition, amount: int) -> None:
     replies = partition.take(
         partition.command(Open(owner="Ada")),

@@ -122,22 +122,27 @@ def test_a_message_whose_headers_cannot_be_read_is_a_record_without_them() -> No
 
 # --- keys that no aggregate may have -----------------------------------------------------------------------------
 
-LONG_KEY = next(
-    key
-    for key in (b"%d" % number + "é".encode() * 499_850 for number in range(100))
-    if partition_for(key, 4) == PARTITION
-)
+
+def key_of(text: bytes) -> bytes:
+    """A key of this partition that is somewhat longer than the text."""
+    return next(key for key in (b"%d" % number + text for number in range(100)) if partition_for(key, 4) == PARTITION)
 
 
+LONG_KEYS = {"just too long": key_of(b"k" * 1_024), "as long as a record": key_of("é".encode() * 499_850)}
+
+
+@pytest.mark.parametrize("key", LONG_KEYS.values(), ids=LONG_KEYS.keys())
 @pytest.mark.parametrize("headers", [{}, {"ce_id": None}], ids=["readable headers", "unreadable headers"])
 def test_a_key_that_is_too_long_fails_its_command_and_no_record_is_as_long(
-    partition: Partition, headers: dict[str, bytes | None]
+    partition: Partition, headers: dict[str, bytes | None], key: bytes
 ) -> None:
-    record = with_headers(partition.command(Open(owner="Eve"), key=LONG_KEY), **headers)
+    record = with_headers(partition.command(Open(owner="Eve"), key=key), **headers)
     first = partition.take(record)
+    assert all((reply.status, reply.code) == (Status.FAILED, "HeaderError") for reply in first)
+    assert partition.events() == []
     assert largest(partition) < 4_096
     for topic in (OUTCOMES, DEAD_LETTERS):
-        assert [record.key for record in partition.log[topic]] == [short_key(LONG_KEY)]
+        assert [record.key for record in partition.log[topic]] == [short_key(key)]
     assert dead_letter(partition.log[DEAD_LETTERS][0])["complete"] is False
     successor = partition.successor()
     again = successor.take(record)

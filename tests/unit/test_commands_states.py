@@ -110,6 +110,11 @@ def test_the_first_reason_to_stop_stands(states: AggregateStates) -> None:
     assert states.stopped == {"b": "first"}
 
 
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even that")
+
+
 class Drawn(Event, name="drawn"):
     item: str
 
@@ -132,6 +137,8 @@ class Jar(Aggregate, name="jar"):
             sys.exit(3)
         if event.item == "cancel":
             raise CancelledError
+        if event.item == "unprintable":
+            raise Unprintable
         if event.item == "once" and Jar.applied > 1:
             raise RuntimeError("not twice")
 
@@ -142,7 +149,10 @@ def jars() -> AggregateStates:
     return AggregateStates(Jar.__definition__)
 
 
-@pytest.mark.parametrize(("item", "kind"), [("exit", "SystemExit"), ("cancel", "CancelledError")])
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [("exit", "SystemExit"), ("cancel", "CancelledError"), ("unprintable", "Unprintable: the error has no")],
+)
 def test_a_handler_that_exits_while_it_is_replayed_stops_its_aggregate_and_not_the_worker(
     jars: AggregateStates, item: str, kind: str
 ) -> None:
