@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import UUID
 
 from eventsource.clock import Clock, Ids, RandomIds, SystemClock
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Command)
 A = TypeVar("A", bound=Aggregate[Any])
 
+_FIRST_USE_SECONDS: Final = 0.25
+
 
 class Client:
     """Sends commands to an app's aggregates and reads its read models. Made by `App.connect`; use it with `with` or `async with`.
@@ -73,8 +75,10 @@ class Client:
         admin = LogAdmin(config, request_timeout_seconds=kafka.request_timeout_seconds)
         self._routes = Routes.find(app, names, admin)
         self._receivers = Receivers(app)
-        self._schemas = KafkaSchemaStore(names.schemas, config)
-        self._codecs = ClientCodecs(self._schemas)
+        self._schemas = KafkaSchemaStore(
+            names.schemas, config, request_timeout_seconds=kafka.request_timeout_seconds, clock=self._clock
+        )
+        self._codecs = ClientCodecs(self._schemas, self._clock)
         self._channel = Channel(settings, names, clock=self._clock, ids=ids if ids is not None else RandomIds())
 
     # --- sending -------------------------------------------------------------------------------------------------
@@ -135,16 +139,21 @@ class Client:
         When as many requests are in flight as the client allows, or as many bytes are queued, it waits for up to `timeout`
         seconds, or with `when_full="raise"` not at all; then raises `Backlogged`, and nothing was sent. Raises `InvalidArgument`,
         `DefinitionError` for a command that the aggregate does not take, `EncodeError`, `MessageTooLarge`.
+
+        The first command of a class waits until its schema is registered, for as long, or with `when_full="raise"` for a quarter
+        of a second; then raises `BrokerUnavailable`, and nothing was sent.
         """
         self._check_usable()
         self._receivers.check_command(aggregate, command)
         check_expected_version(expected_version)
+        timeout_seconds = self._timeout_seconds(timeout)
+        timeout_seconds -= self._codecs.register_command(type(command), _patience(timeout_seconds, when_full))
         submission = Submission(
             self._routes.of(aggregate),
             key_of(aggregate_id),
             command.message_name,
             self._codecs.command(command),
-            self._timeout_seconds(timeout),
+            timeout_seconds,
             when_full,
             expected_version,
             trail_of(correlation_id, causation_id, actor, metadata),
@@ -208,12 +217,14 @@ class Client:
         self._check_usable()
         self._receivers.check(aggregate)
         check_required_version(expected_version)
+        timeout_seconds = self._timeout_seconds(timeout)
+        timeout_seconds -= self._codecs.register_events(aggregate, _patience(timeout_seconds, when_full))
         submission = Submission(
             self._routes.of(aggregate),
             key_of(aggregate_id),
             APPEND,
             self._codecs.append(aggregate, events),
-            self._timeout_seconds(timeout),
+            timeout_seconds,
             when_full,
             expected_version,
             trail_of(correlation_id, causation_id, actor, metadata),
@@ -380,6 +391,10 @@ class Client:
         import asyncio
 
         await asyncio.to_thread(self.close)
+
+
+def _patience(timeout_seconds: float, when_full: WhenFull) -> float:
+    return timeout_seconds if when_full == "wait" else min(timeout_seconds, _FIRST_USE_SECONDS)
 
 
 def _answer(pending: Pending, aggregate: type[Aggregate[Any]], events_topic_id: bytes, reply: Reply) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
+from eventsource.clock import Clock, SystemClock
 from eventsource.commands.builtin import pack_events
+from eventsource.commands.registrations import Registrations
 from eventsource.domain import Aggregate, Command, Event
 from eventsource.errors import DefinitionError, InvalidArgument
 from eventsource.log.events import EventDecoder
@@ -18,19 +20,41 @@ A = TypeVar("A", bound=Aggregate[Any])
 class ClientCodecs:
     """Safe to share between threads: what two of them make at the same time is equal, and one of both is kept."""
 
-    def __init__(self, schemas: SchemaStore) -> None:
+    def __init__(self, schemas: SchemaStore, clock: Clock | None = None) -> None:
         self._schemas = schemas
+        self._registrations = Registrations(clock or SystemClock())
         self._commands: dict[type[Command], MessageCodec[Any]] = {}
         self._decoders: dict[type[Aggregate[Any]], EventDecoder] = {}
         self._states: dict[type[Aggregate[Any]], StateCodec[Any]] = {}
 
     def command(self, command: Command) -> bytes:
         """A command's value. Raises `EncodeError`, and what registering its schema raises."""
-        kind = type(command)
+        return self._command_codec(type(command)).encode(command)
+
+    def register_command(self, kind: type[Command], patience_seconds: float) -> float:
+        """Registers a command's schema before its first use. Returns how many seconds that took, 0 where it was done before.
+
+        Raises `BrokerUnavailable` after so many seconds, and what registering it raises.
+        """
+        return self._registrations.ensure(
+            kind, f"command {kind.message_name}", lambda: [self._command_codec(kind)], patience_seconds
+        )
+
+    def register_events(self, aggregate: type[Aggregate[Any]], patience_seconds: float) -> float:
+        """Registers the schemas of all events of an aggregate, as `register_command` does."""
+        name, kinds = aggregate.__definition__.name, set(aggregate.__definition__.events.values())
+        return self._registrations.ensure(
+            aggregate,
+            f"an event of {name}",
+            lambda: [self.decoder(aggregate).codec(kind) for kind in kinds],
+            patience_seconds,
+        )
+
+    def _command_codec(self, kind: type[Command]) -> MessageCodec[Any]:
         codec = self._commands.get(kind)
         if codec is None:
-            codec = self._commands[kind] = MessageCodec(kind, command.message_name, self._schemas)
-        return codec.encode(command)
+            codec = self._commands.setdefault(kind, MessageCodec(kind, kind.message_name, self._schemas))
+        return codec
 
     def append(self, aggregate: type[Aggregate[Any]], events: Iterable[Event]) -> bytes:
         """The value of an append, the schemas of all its events registered.

@@ -26,6 +26,7 @@ from eventsource.log.admin import LogAdmin, translate
 from eventsource.log.client_config import producer_config
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
+from eventsource.log.serving import flush
 from eventsource.schemas.limits import DEFAULT_LIMITS, Limits
 from eventsource.schemas.schema_text import SchemaText
 from eventsource.schemas.store import check_same
@@ -118,13 +119,17 @@ class KafkaSchemaStore:
         return self._checked(fingerprint)
 
     def close(self) -> None:
-        """Lets go of the connections. Again is a no-op."""
-        with self._lock:
-            self._closed = True
-            if self._reader is not None:
-                self._reader.close()
-            # Every write was waited for, so there is nothing to flush.
-            self._reader = self._producer = self._admin = None
+        """Lets go of the connections, at the latest after the request time-out. Again is a no-op."""
+        self._closed = True
+        # Whoever holds the lock may wait for a silent broker, and connects no more: the connections end with this store then.
+        if self._lock.acquire(timeout=self._request_seconds):
+            try:
+                if self._reader is not None:
+                    self._reader.close()
+                # Every write was waited for, so there is nothing to flush.
+                self._reader = self._producer = self._admin = None
+            finally:
+                self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -252,8 +257,9 @@ class KafkaSchemaStore:
             self._producer.produce(
                 self._topic, schema.text.encode(), schema.hex.encode(), partition=_PARTITION, on_delivery=delivered
             )
-            self._producer.flush(self._request_seconds + 1)
+            flush(self._producer, self._request_seconds + 1)
         except KafkaException as error:
+            self._producer = None  # it may be of no use any more
             raise translate(error.args[0], f"registering schema {schema.name}", self._bootstrap) from error
         if not outcome:
             raise BrokerUnavailable(
