@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from eventsource.commands.state_folder import StateFolder
+from eventsource.commands.state_folder import StateFolder, check_state_dir
 from eventsource.commands.state_store import StateStore, StoreIdentity, StorePosition
-from eventsource.errors import Retriable, StateStoreFailed
+from eventsource.errors import Retriable, SettingsError, StateStoreFailed
 
 IDENTITY = StoreIdentity("account", 3, "aa", "bb", "cc", "code", None)
 POSITION = StorePosition(events=10, outcomes=4, newest_event=(9, "c-9/1.1"), newest_outcome=(3, "c-3"), last_origin=12)
@@ -183,3 +183,28 @@ def test_a_folder_is_free_when_its_holder_was_killed(tmp_path: Path) -> None:
     free = StateFolder.claim(tmp_path, "bank", "account", 0)
     assert free.path.parent.name == "0.0"
     free.release()
+
+
+def test_a_night_of_answers_is_forgotten_bit_by_bit(tmp_path: Path) -> None:
+    store = StateStore.open(tmp_path / "db", replace(IDENTITY, window_ms=1_000))
+    ids = [f"c-{number}" for number in range(90_000)]
+    for start in range(0, 90_000, 10_000):
+        position = replace(POSITION, events=start, newest_ms=1_000 + start)
+        store.write(position, [], dict.fromkeys(ids[start : start + 10_000], b"1"), forget_before_ms=0)
+    left = []
+    for number in range(6):
+        position = replace(POSITION, events=100_000 + number, newest_ms=1_000_000)
+        store.write(position, [], {f"new-{number}": b"1"}, forget_before_ms=900_000)
+        left.append(len(store.answers(ids)))
+    assert left == [60_000, 30_000, 0, 0, 0, 0]
+    assert len(store.answers([f"new-{number}" for number in range(6)])) == 6
+    store.close()
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
+    check_state_dir(tmp_path / "stores", "bank", ["account", "order"])
+    assert sorted(path.name for path in (tmp_path / "stores" / "bank").iterdir()) == ["account", "order"]
+    assert list((tmp_path / "stores" / "bank" / "account").iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SettingsError, match=r"file/bank/account.*Not a directory.*EVENTSOURCE_WORKER__STATE_DIR"):
+        check_state_dir(tmp_path / "file", "bank", ["account"])
