@@ -8,16 +8,19 @@ OK: overlapping them lost a command, since the later one could commit and the ea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from eventsource.errors import Fenced, LogError, OffsetLost, RecordRefused, TransactionAborted
 from eventsource.log.admin import FORBIDDEN, TopicAndPartition, translate
+from eventsource.log.bounded_calls import BoundedCalls, NeverReturned
 from eventsource.log.client_config import producer_config
+from eventsource.log.deliveries import TOO_LARGE, Deliveries
 from eventsource.log.record import Outgoing
+from eventsource.log.serving import flush, is_fatal, poll
 from eventsource.log.steps import Step
 from eventsource.log.suspicion import STATISTICS_INTERVAL_MS, Suspicion
 
@@ -37,7 +40,6 @@ _FENCED: Final = frozenset(
         KafkaError.FENCED_MEMBER_EPOCH,
     }
 )
-_TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _DEFAULTS: Final[Mapping[str, Any]] = {
     # The broker answers CONCURRENT_TRANSACTIONS while it finishes the transaction before.
     "retry.backoff.ms": 1,
@@ -50,6 +52,7 @@ _COORDINATORS: Final = "__transaction_state"
 _METADATA_SECONDS: Final = 2.0
 # librdkafka: any time-out but "none" at commit and abort risks that client and coordinator disagree about the transaction.
 _UNLIMITED: Final = -1.0
+_NEVER_SECONDS: Final = 1.0
 
 
 def is_checked_metadata(metadata: bytes | None) -> bool:
@@ -122,6 +125,7 @@ class PartitionWriter:
             )
             for transactional_id, suspicion in zip(transactional_ids, self._suspicions, strict=True)
         ]
+        self.calls = BoundedCalls()
         self._turn = 0
         self._ends: dict[str, int] = {}
 
@@ -149,7 +153,10 @@ class PartitionWriter:
     def suspect(self) -> str | None:
         """Why this writer must be replaced before its next transaction, or None. To be asked before every `commit`."""
         for producer, suspicion in zip(self._producers, self._suspicions, strict=True):
-            producer.poll(0)  # serves statistics and log lines that came in between
+            try:
+                poll(producer)  # serves statistics and log lines that came in between
+            except KafkaException as error:
+                return f"librdkafka gave one up ({error})"
             if suspicion.reason is not None:
                 return suspicion.reason
         return None
@@ -181,11 +188,12 @@ class PartitionWriter:
             producer.purge()
         # Dropped, not closed: `Producer.close` would abort through a coordinator that may be the reason for dropping it.
         self._producers.clear()
+        self.calls.close()
 
     def abort(self, producer: Producer, error: Exception) -> LogError:
         """Ends a producer's transaction after an error, and says what the error means."""
         kafka_error = error.args[0] if isinstance(error, KafkaException) else None
-        if kafka_error is None or not kafka_error.fatal():
+        if not (isinstance(error, KafkaException) and is_fatal(error)):
             self._end_aborted(producer)
         if kafka_error is not None:
             return self._aborted_by(kafka_error)
@@ -214,7 +222,7 @@ class PartitionWriter:
         translated = self._translate(error, "writing a transaction")
         if isinstance(translated, Fenced) or error.code() in FORBIDDEN:
             return translated
-        kind = RecordRefused if error.code() in _TOO_LARGE else TransactionAborted
+        kind = RecordRefused if error.code() in TOO_LARGE else TransactionAborted
         return kind(f"{translated}; memory returns to the last committed state")
 
 
@@ -244,7 +252,7 @@ class Transaction:
         self._suspicion = suspicion
         self._metadata = metadata
         self._topics: list[str] = []
-        self._deliveries: dict[str, _Deliveries] = {}
+        self._deliveries: dict[str, Deliveries] = {}
         self._held: dict[str, Outgoing] = {}
         self._over = False
         try:
@@ -264,7 +272,7 @@ class Transaction:
                 before = held.get(topic)
                 held[topic] = record
                 if before is None:
-                    found.setdefault(topic, _Deliveries())
+                    found.setdefault(topic, Deliveries())
                     continue
                 _, partition, key, value, headers = before
                 listener = found[topic].next_listener()
@@ -272,7 +280,7 @@ class Transaction:
                     produce(topic, value, key, partition, headers=headers)  # type: ignore[arg-type]  # pairs are what it takes
                 else:
                     produce(topic, value, key, partition, listener, headers=headers)  # type: ignore[arg-type]
-            self._producer.poll(0)
+            poll(self._producer)
         except Exception as error:
             # It may raise without failing the transaction: whatever it was, half of what was to be written must not be kept.
             raise self._abort(error) from error
@@ -295,17 +303,28 @@ class Transaction:
             _check_next_offset(topic, partition, next_offset)
             self._produce_held()
             writer.on_step(Step.PRODUCED)
-            left = producer.flush(writer.timeout_seconds)
+            left = flush(producer, writer.timeout_seconds)
             offsets = self._offsets(left)
             writer.on_step(Step.FLUSHED)
             # Last: if a late EndTxn tears the transaction here, the offset stays behind and replay heals; first, events are lost.
-            producer.send_offsets_to_transaction(
-                [TopicPartition(topic, partition, next_offset)], self._metadata, writer.timeout_seconds
+            writer.calls.call(
+                writer.timeout_seconds + _NEVER_SECONDS,
+                producer.send_offsets_to_transaction,
+                [TopicPartition(topic, partition, next_offset)],
+                self._metadata,
+                writer.timeout_seconds,
             )
             writer.on_step(Step.OFFSETS_SENT)
             started = writer.monotonic()
             producer.commit_transaction(_UNLIMITED)
             self._suspicion.end_took(writer.monotonic() - started)
+        except NeverReturned as error:
+            # The producer is still in that call and takes no other; whoever fences its id ends the transaction.
+            self._over = True
+            raise TransactionAborted(
+                f"the group's coordinator took no offsets within {writer.timeout_seconds:g} s, and librdkafka forgot its time-out: "
+                "memory returns to the last committed state"
+            ) from error
         except Exception as error:  # whatever it was (librdkafka's binding raises SystemError on a fenced producer): nothing is committed
             raise self._abort(error) from error
         self._over = True
@@ -331,70 +350,3 @@ class Transaction:
             self._writer.check_offset(topic, deliveries.first)
         following = {topic: deliveries.offsets() for topic, deliveries in self._deliveries.items()}
         return [next(following[topic]) for topic in self._topics]
-
-
-_ALL_REPORTED: Final = 64
-_ONE_REPORTED_IN: Final = 32
-
-
-class _Deliveries:
-    """The delivery reports of a transaction's records in one topic.
-
-    Of many records, some are reported: each report takes Python's global lock anew, for which the other owners queue too. A
-    record that fails unreported fails the commit all the same. In between, offsets are counted back from the next report, since
-    an idempotent producer's records stand in a partition in the order in which they were produced.
-    """
-
-    def __init__(self) -> None:
-        self._produced = 0
-        self._asked: list[int] = []
-        self._reported: dict[int, int] = {}
-        self._error: KafkaError | None = None
-
-    def next_listener(self) -> Callable[[KafkaError | None, Message], None] | None:
-        """What to produce the next record with; None: it need not be reported."""
-        index = self._produced
-        if index >= _ALL_REPORTED and index % _ONE_REPORTED_IN:
-            self._produced = index + 1
-            return None
-        return self.last_listener()
-
-    def last_listener(self) -> Callable[[KafkaError | None, Message], None]:
-        """What to produce the last record with."""
-        index = self._produced
-        self._produced = index + 1
-        self._asked.append(index)
-
-        def report(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                self._reported[index] = message.offset()  # type: ignore[assignment]  # what was delivered has an offset
-            else:
-                self._error = self._error or error
-
-        return report
-
-    @property
-    def first(self) -> int:
-        """The offset of the first record."""
-        return self._reported[0]
-
-    @property
-    def last(self) -> int:
-        """The offset of the last record."""
-        return self._reported[self._asked[-1]]
-
-    def check(self) -> None:
-        """Raises `TransactionAborted` if a record was not delivered."""
-        if self._error is not None:
-            kind = RecordRefused if self._error.code() in _TOO_LARGE else TransactionAborted
-            raise kind(f"a record was not delivered ({self._error.str()}), so its whole transaction was aborted")
-        if len(self._reported) != len(self._asked):
-            raise TransactionAborted("not every record was delivered in time, so the whole transaction was aborted")
-
-    def offsets(self) -> Iterator[int]:
-        """The offsets of all records, in order."""
-        done = 0
-        for index in self._asked:
-            offset = self._reported[index]
-            yield from range(offset - (index - done), offset + 1)
-            done = index + 1
