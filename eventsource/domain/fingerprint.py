@@ -1,4 +1,4 @@
-"""Fingerprints of the code that turns events into state, by which a kept state is told from one that would differ today.
+"""Fingerprints of what turns events into state, by which a kept state is told from one that would differ today.
 
 A function is taken for its instructions, constants, names, defaults and what it closes over; not for its docstring, its
 lines or where it lives. What it calls outside of its class is beyond what can be seen: `state_revision` is for that.
@@ -19,8 +19,23 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from eventsource.domain.annotations import name_of
+from eventsource.domain.exact import model_shape
+from eventsource.domain.shapes import (
+    ArrayShape,
+    DecimalShape,
+    DictShape,
+    EnumShape,
+    ModelShape,
+    Scalar,
+    Shape,
+    TupleShape,
+    UnionShape,
+)
+from eventsource.domain.state_shapes import state_shape
+from eventsource.errors import NoExactForm, UnresolvedReference
 
 if TYPE_CHECKING:
     from eventsource.domain.aggregate import Aggregate
@@ -37,11 +52,12 @@ _HAS_DOCSTRING: Final = 0x4000000
 
 
 def evolve_fingerprint(aggregate: type[Aggregate[Any]]) -> bytes:
-    """16 bytes that change with the code that turns events into states of `aggregate`, and are the same in every process.
+    """16 bytes that change with what turns events into states of `aggregate`, and are the same in every process.
 
-    It covers the functions and plain values of the class and of the bases that a user wrote, which events each handler takes,
-    `state_revision`, and the version of Python (3.11, say), whose instructions differ. It leaves out what decides on commands, and
-    the fields: those are in the schema that a state is written with.
+    It covers the functions and plain values of the class and of the bases that a user wrote; which events each handler takes,
+    and what an event is read as: its names, fields, their types, defaults and names of before, models and enums in it included;
+    the defaults of models in the state; `state_revision`, and the version of Python (3.11, say), whose instructions differ. It
+    leaves out what decides on commands, and the aggregate's own fields: those are in the schema that a state is written with.
     """
     definition = aggregate.__definition__
     deciding = {handler.function for handler in definition.handlers if handler.decides}
@@ -54,6 +70,11 @@ def evolve_fingerprint(aggregate: type[Aggregate[Any]]) -> bytes:
             for handler in definition.handlers
             if not handler.decides
         ],
+        [
+            (event.message_name, sorted(event.message_aliases), _model(model_shape(event), set()))
+            for event in sorted(set(definition.events.values()), key=lambda event: event.message_name)
+        ],
+        _held_defaults(aggregate),
     ]
     for base in aggregate.__mro__:
         if base.__module__ not in _FRAMEWORK:
@@ -76,6 +97,81 @@ def default_fingerprints(cls: type[Any]) -> dict[str, str]:
 
 def _digest(parts: object, size: int) -> bytes:
     return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=size).digest()
+
+
+# --- events, and models in states --------------------------------------------------------------------------------
+
+
+def _model(shape: ModelShape, seen: set[type]) -> object:
+    if shape.model in seen:
+        return shape.name
+    seen.add(shape.model)
+    return [
+        (field.name, sorted(field.aliases), _default(field.info), _shape(field.shape, seen)) for field in shape.fields
+    ]
+
+
+def _shape(shape: Shape, seen: set[type]) -> object:
+    match shape:
+        case Scalar(kind=kind):
+            return kind.name
+        case DecimalShape(precision=precision, scale=scale):
+            return ("decimal", precision, scale)
+        case EnumShape(name=name, enum=enum):
+            members = enum.__members__.items()
+            return (name, sorted((symbol, member.name, repr(_plain(member.value))) for symbol, member in members))
+        case ArrayShape(item=item, container=container):
+            return (container.__name__, _shape(item, seen))
+        case TupleShape(items=items):
+            return ("tuple of", [_shape(item, seen) for item in items])
+        case DictShape(key=key, value=value):
+            return ("dict", _shape(key, seen), _shape(value, seen))
+        case UnionShape(members=members):
+            return ("union", [_shape(member, seen) for member in members])
+        case ModelShape(name=name, aliases=aliases):
+            return (name, sorted(aliases), _model(shape, seen))
+
+
+def _default(info: FieldInfo) -> object:
+    if info.is_required():
+        return None
+    if info.default_factory is not None:
+        return ("factory", _plain(info.default_factory))
+    return ("value", _plain(info.default))
+
+
+def _held_defaults(aggregate: type[Aggregate[Any]]) -> object:
+    """The defaults of the models and dataclasses that a state holds. Those of the aggregate are in its states' schema."""
+    try:
+        root = state_shape(aggregate)
+    except (NoExactForm, UnresolvedReference):
+        return None  # states that are kept nowhere
+    found: dict[str, object] = {}
+    left: list[Shape] = [field.shape for field in root.fields]
+    seen: set[type] = set()
+    while left:
+        shape = left.pop()
+        if not isinstance(shape, ModelShape):
+            left += _inner(shape)
+        elif shape.model not in seen:
+            seen.add(shape.model)
+            found[shape.name] = [
+                (field.name, _default(field.info)) for field in shape.fields if not field.info.is_required()
+            ]
+            left += [field.shape for field in shape.fields]
+    return sorted((name, repr(defaults)) for name, defaults in found.items() if defaults)
+
+
+def _inner(shape: Shape) -> tuple[Shape, ...]:
+    match shape:
+        case ArrayShape(item=item):
+            return (item,)
+        case TupleShape(items=items) | UnionShape(members=items):
+            return items
+        case DictShape(key=key, value=value):
+            return (key, value)
+        case _:
+            return ()
 
 
 # --- classes -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +18,15 @@ from eventsource.errors import DefinitionError
 
 SOURCE = '''
 from __future__ import annotations
-from dataclasses import field
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
 from functools import cached_property, partialmethod
 from eventsource.domain import Aggregate, Command, Context, Event, applies, creates, decides
+from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+Decimal2 = Annotated[Decimal, Field(max_digits=9, decimal_places=2)]
 
 def wrapping(function):
     import functools
@@ -27,14 +35,35 @@ def wrapping(function):
         return function(self, event)
     return wrapper
 
+class Colour(Enum):
+    RED = "r"
+    CRIMSON = "r"
+    BLUE = "b"
+
+class Part(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"aliases": ["Piece"]})
+    size: int = 1
+    inner: list[Part] = Field(default_factory=list)
+
+@dataclass
+class Limits:
+    most: int = 100
+    least: int = field(default_factory=lambda: 1)
+
 class Open(Command, name="open"):
     owner: str
 
 class Deposit(Command, name="deposit"):
     amount: int
 
-class Opened(Event, name="opened"):
+class Opened(Event, name="opened", aliases=("begun",)):
     owner: str
+    bonus: int = 0
+    part: Part | None = None
+    colour: Colour = Colour.RED
+    tags: tuple[str, ...] = Field(default=(), json_schema_extra={"aliases": ["labels"]})
+    by_name: dict[str, Decimal2] = Field(default_factory=dict)
+    at: tuple[int, str] = (0, "")
 
 class Deposited(Event, name="deposited"):
     amount: int
@@ -44,6 +73,7 @@ class Closed(Event, name="closed"):
 
 class Base(Aggregate, abstract=True):
     owner: str
+    limits: dict[str, list[tuple[Limits, int]]] = field(default_factory=dict)
 
     def checked(self, amount):
         return amount
@@ -95,14 +125,20 @@ class Account(Base, name="account"):
 '''
 
 
+MODULE = "account_of_a_test"
+
+
 def account(*changes: tuple[str, str]) -> type[Aggregate[Any]]:
     source = SOURCE
     for old, new in changes:
         assert old in source
         source = source.replace(old, new)
-    scope: dict[str, Any] = {"__name__": __name__}
-    exec(compile(source, "account.py", "exec"), scope)
-    found: type[Aggregate[Any]] = scope["Account"]
+    module = sys.modules[MODULE] = types.ModuleType(MODULE)  # where pydantic looks names up
+    try:
+        exec(compile(source, "account.py", "exec"), vars(module))
+    finally:
+        del sys.modules[MODULE]
+    found: type[Aggregate[Any]] = module.Account
     return found
 
 
@@ -128,6 +164,24 @@ BEFORE = evolve_fingerprint(account())
         ("return function(self, event)", "return function(self, event) or None"),
         ("def on_deposited(self, event: Deposited)", "def on_deposited(self, event: Deposited | Closed)\n".rstrip()),
         ('name="account"', 'name="account", state_revision=2'),
+        ("bonus: int = 0", "bonus: int = 100"),
+        ("bonus: int = 0", "bonus: int"),
+        ("bonus: int = 0", "bonus: float = 0"),
+        ("bonus: int = 0", "bonus: int = Field(default_factory=lambda: 0)"),
+        ("bonus: int = 0", "bonus: int = 0\n    note: str = ''"),
+        ('aliases=("begun",)', 'aliases=("started",)'),
+        ('{"aliases": ["labels"]}', '{"aliases": ["words"]}'),
+        ('{"aliases": ["Piece"]}', '{"aliases": ["Bit"]}'),
+        ("size: int = 1", "size: int = 2"),
+        ("Colour.RED", "Colour.BLUE"),
+        ('BLUE = "b"', 'BLUE = "c"'),
+        ('CRIMSON = "r"', 'CRIMSON = "c"'),
+        ("tuple[str, ...]", "frozenset[str]"),
+        ("at: tuple[int, str]", "at: tuple[float, str]"),
+        ("decimal_places=2", "decimal_places=3"),
+        ("dict[str, Decimal2]", "dict[int, Decimal2]"),
+        ("most: int = 100", "most: int = 101"),
+        ("default_factory=lambda: 1", "default_factory=lambda: 2"),
     ],
     ids=lambda text: text[:40],
 )
@@ -155,6 +209,8 @@ def test_a_change_of_what_makes_the_state_changes_it(old: str, new: str) -> None
         ("    balance: int = 0", "    balance: int = 1"),
         ("class Base(", "class OldBase(Aggregate, abstract=True):\n    pass\n\n\nclass Base("),
         ("    amount: int\n\nclass Opened", "    amount: int\n    note: str = ''\n\nclass Opened"),
+        ("bonus: int = 0", "bonus: Annotated[int, Field(ge=0)] = 0"),
+        ("class Opened(", "\nclass Opened("),
     ],
     ids=lambda text: text[:40],
 )
@@ -162,16 +218,19 @@ def test_what_makes_no_other_state_does_not_change_it(old: str, new: str) -> Non
     assert evolve_fingerprint(account((old, new))) == BEFORE
 
 
-def test_it_is_the_same_in_every_process() -> None:
-    program = SOURCE + textwrap.dedent(
-        """
+def test_it_is_the_same_in_every_process(tmp_path: Path) -> None:
+    (tmp_path / f"{MODULE}.py").write_text(SOURCE, encoding="utf-8")
+    program = textwrap.dedent(
+        f"""
+        from {MODULE} import Account
         from eventsource.domain.fingerprint import default_fingerprints, evolve_fingerprint
         print(evolve_fingerprint(Account).hex(), default_fingerprints(Account))
         """
     )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     printed = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONHASHSEED": "1"},
+        env={**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=True,
@@ -185,9 +244,9 @@ def test_it_takes_sixteen_bytes() -> None:
 
 def test_a_default_has_a_fingerprint_of_its_own() -> None:
     before = default_fingerprints(account())
-    assert set(before) == {"balance", "seen"}
+    assert set(before) == {"balance", "limits", "seen"}
     after = default_fingerprints(account(("balance: int = 0", "balance: int = 1"), ("=list)", "=lambda: [1])")))
-    assert not set(before.values()) & set(after.values())
+    assert {name for name in before if before[name] != after[name]} == {"balance", "seen"}
 
 
 @pytest.mark.parametrize("revision", [0, -1, True, "2", 1.5])
