@@ -24,9 +24,9 @@ from eventsource.errors import (
 )
 from eventsource.log.admin import LogAdmin, translate
 from eventsource.log.client_config import producer_config
+from eventsource.log.plain_producer import PlainProducer
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
-from eventsource.log.serving import flush
 from eventsource.schemas.limits import DEFAULT_LIMITS, Limits
 from eventsource.schemas.schema_text import SchemaText
 from eventsource.schemas.store import check_same
@@ -89,7 +89,7 @@ class KafkaSchemaStore:
         self._lock = threading.Lock()
         self._admin: LogAdmin | None = None
         self._reader: LogReader | None = None
-        self._producer: Producer | None = None
+        self._producer: PlainProducer | None = None
         self._closed = False
 
     # --- the protocol -----------------------------------------------------------------------------------------------
@@ -126,7 +126,8 @@ class KafkaSchemaStore:
             try:
                 if self._reader is not None:
                     self._reader.close()
-                # Every write was waited for, so there is nothing to flush.
+                if self._producer is not None:
+                    self._producer.close(0.0)  # every write was waited for, so there is nothing to send
                 self._reader = self._producer = self._admin = None
             finally:
                 self._lock.release()
@@ -247,19 +248,17 @@ class KafkaSchemaStore:
     def _write(self, schema: SchemaText) -> None:
         if self._producer is None:
             timeout_ms = int(self._request_seconds * 1_000)
-            self._producer = Producer({**producer_config(self._client_config), "message.timeout.ms": timeout_ms})
+            config = {**producer_config(self._client_config), "message.timeout.ms": timeout_ms}
+            self._producer = PlainProducer(lambda: Producer(config))
         outcome: list[KafkaError | None] = []
 
         def delivered(error: KafkaError | None, _: Message) -> None:
             outcome.append(error)
 
         try:
-            self._producer.produce(
-                self._topic, schema.text.encode(), schema.hex.encode(), partition=_PARTITION, on_delivery=delivered
-            )
-            flush(self._producer, self._request_seconds + 1)
+            self._producer.produce(self._topic, _PARTITION, schema.hex.encode(), schema.text.encode(), delivered)
+            self._producer.flush(self._request_seconds + 1)
         except KafkaException as error:
-            self._producer = None  # it may be of no use any more
             raise translate(error.args[0], f"registering schema {schema.name}", self._bootstrap) from error
         if not outcome:
             raise BrokerUnavailable(
