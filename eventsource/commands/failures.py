@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Final
 
 _MESSAGE_CHARACTERS: Final = 1_000
@@ -21,3 +22,9 @@ def text_of(error: BaseException) -> str:
 def code_of(error: BaseException) -> str:
     """The name of an error's class, at most 200 characters of it."""
     return type(error).__name__[:_CODE_CHARACTERS]
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error was raised: file, line and function; empty where that is not known."""
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    return f"{frames[0].filename}:{frames[0].lineno} in {frames[0].name}" if frames else ""

@@ -20,7 +20,7 @@ from eventsource.commands.builtin import APPEND, LOAD, unpack_events
 from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
 from eventsource.commands.facts import FactRecords
-from eventsource.commands.failures import code_of, text_of
+from eventsource.commands.failures import code_of, place_of, text_of
 from eventsource.commands.handled import Handled
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
@@ -338,13 +338,18 @@ class CommandHandling:
             causation_id=request.headers.trail.causation_id,
             command=request.headers.type,
             error=code_of(error),
+            reason=text_of(error),
         )
-        try:
-            told.error("command_failed", exc_info=None if isinstance(error, EventSourceError) else error)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001 - an error that cannot be printed makes some loggers raise
-            told.error("command_failed", reason=text_of(error))
+        if isinstance(error, EventSourceError):
+            told.error("command_failed")
+        else:
+            told = told.bind(where=place_of(error))  # a handler's: who reads a log without tracebacks has to find it
+            try:
+                told.error("command_failed", exc_info=error)
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # noqa: BLE001 - an error that cannot be printed makes some loggers raise
+                told.error("command_failed")
         self._refuse(request, handled, Status.FAILED, code_of(error), {"message": text_of(error)})
 
     def _reject(self, request: Request, handled: Handled, rejected: Rejected) -> None:
