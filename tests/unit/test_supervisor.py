@@ -97,6 +97,21 @@ def test_it_is_ready_when_all_runners_are_and_says_so_once() -> None:
         assert begun.supervised.alive()
 
 
+def test_it_is_not_alive_while_a_runner_hangs_for_good() -> None:
+    class Hanging(FakeRunner):
+        is_alive = True
+
+        def alive(self) -> bool:
+            return self.is_alive
+
+    hanging, other = Hanging(), FakeRunner()
+    with running(supervisor(hanging=lambda: hanging, other=lambda: other)) as begun:
+        assert begun.ready.wait(PATIENCE_SECONDS)
+        assert begun.supervised.alive()
+        hanging.is_alive = False
+        assert not begun.supervised.alive()
+
+
 def test_a_stop_drains_every_runner_and_returns() -> None:
     runners = [FakeRunner(), FakeRunner()]
     begun = Running(supervisor(one=lambda: runners[0], two=lambda: runners[1]))
