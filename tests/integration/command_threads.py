@@ -6,7 +6,7 @@ import threading
 from typing import Any, Self
 
 from eventsource.app import App
-from eventsource.clock import SystemClock
+from eventsource.clock import Clock, SystemClock
 from eventsource.commands.worker import CommandWorker
 from eventsource.consuming.definition import ConsumerContext
 from eventsource.domain import Aggregate
@@ -22,10 +22,17 @@ class WorkerThread:
     """Handles one aggregate's commands from `start` to `stop`. As a context it also sees that the worker did not fail."""
 
     def __init__(
-        self, app: App, aggregate: type[Aggregate[Any]], settings: Settings, on_step: StepListener = ignore_step
+        self,
+        app: App,
+        aggregate: type[Aggregate[Any]],
+        settings: Settings,
+        on_step: StepListener = ignore_step,
+        clock: Clock | None = None,
     ) -> None:
         self._schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, settings.kafka.client_config())
-        self.worker = CommandWorker(aggregate, ConsumerContext(app, settings, self._schemas, SystemClock(), on_step))
+        self.worker = CommandWorker(
+            aggregate, ConsumerContext(app, settings, self._schemas, clock or SystemClock(), on_step)
+        )
         self.failure: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
