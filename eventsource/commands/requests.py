@@ -41,7 +41,7 @@ class Requests:
         self._clock = clock
         self._stop = threading.Event()
         admin = LogAdmin(client_config, request_timeout_seconds=request_timeout_seconds)
-        self.partition = partition_for(client_id, admin.partition_counts([topic])[topic])
+        self.partition = partition_for(client_id, len(admin.wait_until_described({topic})[topic].replicas))
         where = (topic, self.partition)
         # The end is resolved before the first request is sent: a consumer told to begin "at the end" resolves it later, and
         # loses the replies that came first.

@@ -43,23 +43,23 @@ class Routes:
         commands = {name: names.commands(name) for name in partitions}
         events = {name: names.events(name) for name in partitions}
         needed = {*commands.values(), *events.values(), names.replies, names.schemas}
-        counts = admin.partition_counts(needed)
-        missing = sorted(needed - set(counts))
+        found = admin.descriptions(needed)
+        missing = sorted(needed - set(found))
         if missing:
             raise TopicMissing(
                 f"topics are missing: {', '.join(missing)}: make them with `eventsource topics apply MODULE:APP`"
             )
+        counts = {topic: len(described.replicas) for topic, described in found.items()}
         for name, topic in commands.items():
             if counts[topic] != partitions[name]:
                 raise TopicMismatch(
                     f"{topic} has {counts[topic]} partitions, the app says {partitions[name]}: give the app "
                     f"partitions={counts[topic]}, or it would send commands to an owner that is none"
                 )
-        topic_ids = admin.topic_ids(events.values())
         return cls(
             app.name,
             {
-                name: Route(name, topic, events[name], partitions[name], topic_ids[events[name]], topic_crc(topic))
+                name: Route(name, topic, events[name], partitions[name], found[events[name]].topic_id, topic_crc(topic))
                 for name, topic in commands.items()
             },
         )

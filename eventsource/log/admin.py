@@ -219,12 +219,15 @@ class LogAdmin:
                     raise translate(error.args[0], f"making topic {name}", self._bootstrap) from error
             except FutureTimeout as error:
                 raise self._no_answer(f"making topic {name}") from error
-        self._wait_until_described({topic.topic for topic in topics})
+        self.wait_until_described({topic.topic for topic in topics})
 
-    def _wait_until_described(self, names: set[str]) -> None:
-        # The controller answers before every broker has heard of a topic.
+    def wait_until_described(self, names: set[str]) -> dict[str, TopicDescription]:
+        """Topics that were made: the controller answers before every broker has heard of them, and any broker may be asked.
+
+        Raises `BrokerUnavailable` when one is not seen in time.
+        """
         waited_seconds, pause_seconds = 0.0, 0.02
-        while missing := names - set(self.partition_counts(names)):
+        while missing := names - set(found := self.descriptions(names)):
             if waited_seconds > self._timeout:
                 raise BrokerUnavailable(
                     f"topics were made but cannot be seen after {self._timeout:g} s: {', '.join(sorted(missing))}: try again"
@@ -232,6 +235,7 @@ class LogAdmin:
             time.sleep(pause_seconds)
             waited_seconds += pause_seconds
             pause_seconds = min(2 * pause_seconds, 0.5)
+        return found
 
     def first_offsets(self, partitions: Iterable[TopicAndPartition]) -> dict[TopicAndPartition, int]:
         """The lowest offset that each partition still holds."""

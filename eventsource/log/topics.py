@@ -281,11 +281,10 @@ def _topic_record(record: Record) -> TopicRecord:
 
 def _record(app: App, settings: Settings, admin: LogAdmin, topics: list[str]) -> None:
     meta = app.names(settings.namespace).meta
-    topic_ids, partitions = admin.topic_ids(topics), admin.partition_counts(topics)
     failures: list[str] = []
     producer = Producer(producer_config(settings.kafka.client_config()))
-    for topic in topics:
-        value = json.dumps({"partitions": partitions[topic], "topic_id": topic_ids[topic].hex()})
+    for topic, found in admin.wait_until_described(set(topics)).items():
+        value = json.dumps({"partitions": len(found.replicas), "topic_id": found.topic_id.hex()})
         producer.produce(
             meta,
             key=topic.encode(),

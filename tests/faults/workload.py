@@ -14,7 +14,7 @@ from typing import Final, Self
 from eventsource.commands.client import Client
 from eventsource.commands.pending import Pending
 from eventsource.domain import Command
-from eventsource.errors import EventSourceError, HandlerFailed, OutcomeUnknown
+from eventsource.errors import BrokerUnavailable, EventSourceError, HandlerFailed, OutcomeUnknown
 from tests.faults.history import OK, UNKNOWN, History, Invocation, Result
 from tests.faults.ledger import Account, Deposit, Open, Save, Withdraw
 
@@ -115,15 +115,22 @@ class Workload:
 
     def _send(self, invocation: Invocation, command: Command, before: Pending | None = None) -> _Sent:
         self._history.note(invocation)
-        pending = self._clients[invocation.client].submit(
-            Account,
-            invocation.aggregate_id,
-            command,
-            command_id=invocation.command_id,
-            sent_at=before.sent_at if before is not None else None,
-            timeout=_ATTEMPT_SECONDS,
-        )
-        return _Sent(invocation, command, pending)
+        deadline = monotonic() + self._patience_seconds
+        while True:
+            try:
+                pending = self._clients[invocation.client].submit(
+                    Account,
+                    invocation.aggregate_id,
+                    command,
+                    command_id=invocation.command_id,
+                    sent_at=before.sent_at if before is not None else None,
+                    timeout=_ATTEMPT_SECONDS,
+                )
+            except BrokerUnavailable:  # nothing was sent: the schema of a kind's first command could not be registered
+                if monotonic() > deadline:
+                    raise
+            else:
+                return _Sent(invocation, command, pending)
 
     def _await(self, sent: _Sent, rng: random.Random) -> None:
         deadline = monotonic() + self._patience_seconds
