@@ -16,7 +16,7 @@ from tests.integration.client.accounts import APP, Account, Deposit, Open, Worke
 
 def given_up(client: Client, aggregate_id: str, command: Open | Deposit) -> None:
     with pytest.raises(OutcomeUnknown):
-        client.send(Account, aggregate_id, command, command_id="x", timeout=0.2)
+        client.send(Account, aggregate_id, command, command_id="x", timeout=2)
 
 
 @pytest.mark.parametrize("second", ["acc-1", "acc-3"])  # both in one partition, in which ids are known
