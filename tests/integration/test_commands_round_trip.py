@@ -283,7 +283,7 @@ def test_no_answer_is_an_unknown_outcome_and_a_retry_is_safe(
 ) -> None:
     with APP.connect(settings) as client:
         with pytest.raises(OutcomeUnknown) as unknown:
-            client.send(Account, "acc-1", Open(owner="Ada"), timeout=0.3)
+            client.send(Account, "acc-1", Open(owner="Ada"), timeout=3)
         start_worker()
         again = client.send(
             Account, "acc-1", Open(owner="Ada"), command_id=unknown.value.command_id, sent_at=unknown.value.sent_at
