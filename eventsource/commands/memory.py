@@ -323,10 +323,10 @@ class PartitionMemory:
             forget_before_ms=self.known.forget_before_ms,
         )
         answers.saved()
+        for aggregate_id in self._pinned:
+            del aggregates.unsaved[aggregate_id]
         states = len(aggregates.unsaved)
-        aggregates.saved(
-            self._sizes.estimate_bytes(written.snapshot_bytes, states) + states * _CURRENT_BYTES if states else None
-        )
+        aggregates.saved(self._sizes.estimate_bytes(written.snapshot_bytes, states) + states * _CURRENT_BYTES)
         aggregates.unsaved.update(self._pinned)
         self.shrink()
 

@@ -200,6 +200,7 @@ def test_a_state_that_cannot_be_written_exactly_makes_no_checkpoint_after_every_
     with capture_logs():
         partition.handle(*(partition.command(f"n-{number}", INEXACT) for number in range(200)))
     assert len(partition.memory.states.aggregates.unsaved) == 200
+    assert len(partition.memory.states) == 200
     assert not partition.memory.too_much_unsaved
 
 
