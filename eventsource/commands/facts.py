@@ -11,6 +11,7 @@ from eventsource.commands.request import Request
 from eventsource.commands.states import Reread
 from eventsource.commands.status import Outcome
 from eventsource.domain import Event
+from eventsource.domain.copying import detacher
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import DecodeError, MessageTooLarge
 from eventsource.log.headers import (
@@ -26,6 +27,12 @@ from eventsource.log.partitioner import short_key
 from eventsource.log.record import Outgoing
 from eventsource.names import Names
 from eventsource.schemas import MessageCodec, record_fields, written_fingerprint
+
+_Writing = tuple[
+    Callable[[Any], bytes], tuple[str, bytes], Callable[[Any], Event] | None, Callable[[bytes], Event] | None
+]
+"""How events of a class are written: value, `ce_type`; and, if they can hold something changeable, how that is made nobody
+else's: by a copy of the event where that suffices, else by reading its value."""
 
 
 class FactRecords:
@@ -49,11 +56,7 @@ class FactRecords:
         self._outcomes_topic = names.outcomes(definition.name)
         self._source = source_header(self.source)
         self._codecs = {name: codecs.events.codec(event) for name, event in definition.events.items()}
-        self._by_class: dict[type[Event], tuple[Callable[[Any], bytes], tuple[str, bytes]]] = {
-            event: (self._codecs[name].encode, type_header(event.message_name, event.message_revision))
-            for name, event in definition.events.items()
-        }
-        self._changeable = definition.changeable_events
+        self._by_class = {event: _writing(codecs, definition, event) for event in definition.events.values()}
         self._outcomes = codecs.outcomes
         self._schemas = codecs.schemas
         self._appendable: set[tuple[int, int]] = set()
@@ -65,8 +68,13 @@ class FactRecords:
             codec.register()
         self._outcomes.register()
 
-    def events(self, request: Request, events: tuple[Event, ...], version: int) -> tuple[list[Outgoing], str]:
-        """The records of a command's events on an aggregate at `version`, and the last one's `ce_id`.
+    def events(
+        self, request: Request, events: tuple[Event, ...], version: int
+    ) -> tuple[list[Outgoing], str, tuple[Event, ...]]:
+        """The records of a command's events on an aggregate at `version`, the last one's `ce_id`, and the events to apply.
+
+        Those are the same tuple where nothing in them can be changed. Else they hold nothing that anybody else does: the state
+        may keep a part of them and change it later, as it will after a replay.
 
         Raises `EncodeError`, and `MessageTooLarge` where one is too large to be written.
         """
@@ -81,9 +89,10 @@ class FactRecords:
             trail if trail is EMPTY_TRAIL else _passed_on(trail),
         )
         ce_id = ""
+        own: list[Event] | None = None
         records: list[Outgoing] = []
         for index, event in enumerate(events, 1):
-            write, ce_type = self._by_class[event.__class__]
+            write, ce_type, detach, decode = self._by_class[event.__class__]
             value = write(event)
             ce_id = f"{headers.command_id}/{index}.{count}"
             written = fact_headers(self._source, ce_type, ce_id, version + index, es, headers.traceparent)
@@ -92,23 +101,20 @@ class FactRecords:
             if (len(value) + len(key) + len(es)) * 2 > self._max_bytes:
                 self._check_size(event, outgoing)
             records.append(outgoing)
-        return records, ce_id
+            if decode is not None:
+                if own is None:
+                    own = list(events)
+                own[index - 1] = detach(event) if detach is not None else decode(value)
+        return records, ce_id, events if own is None else tuple(own)
 
-    def reread(self, events: tuple[Event, ...], records: list[Outgoing]) -> Reread | None:
-        """How a command's events are read anew from their records; None where none of them holds what could be changed."""
-        if not self._changeable:
-            return None
-        for event in events:
-            if event.__class__ in self._changeable:
-                break
-        else:
-            return None
-        return partial(
-            _read,
-            [
-                (self._codecs[event.message_name].decode, record.value)
-                for event, record in zip(events, records, strict=True)
-            ],
+    def reread(self, events: tuple[Event, ...], records: list[Outgoing]) -> Reread:
+        """How a command's events are read anew from their records."""
+        return partial(self._read, [event.__class__ for event in events], records)
+
+    def _read(self, classes: list[type[Event]], records: list[Outgoing]) -> tuple[Event, ...]:
+        codecs = self._codecs
+        return tuple(
+            [codecs[cls.message_name].decode(record.value) for cls, record in zip(classes, records, strict=True)]
         )
 
     def _check_size(self, event: Event, outgoing: Outgoing) -> None:
@@ -161,8 +167,15 @@ class FactRecords:
         self._appendable.add((own.fingerprint, fingerprint))
 
 
-def _read(written: list[tuple[Callable[[bytes], Event], bytes]]) -> tuple[Event, ...]:
-    return tuple([decode(value) for decode, value in written])
+def _writing(codecs: AggregateCodecs, definition: AggregateDefinition[Any], event: type[Event]) -> _Writing:
+    codec = codecs.events.codec(event)
+    changeable = event in definition.changeable_events
+    return (
+        codec.encode,
+        type_header(event.message_name, event.message_revision),
+        detacher(event) if changeable else None,
+        codec.decode if changeable else None,
+    )
 
 
 def _passed_on(trail: Trail) -> Trail:

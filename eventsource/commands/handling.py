@@ -265,9 +265,9 @@ class CommandHandling:
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
             return
-        records, ce_id = self._facts.events(request, events, version)
-        reread = self._facts.reread(events, records)
-        after = self.states.apply(aggregate_id, events, handled.taken + len(handled.records), reread)
+        records, ce_id, own = self._facts.events(request, events, version)
+        reread = None if own is events else self._facts.reread(events, records)
+        after = self.states.apply(aggregate_id, own, handled.taken + len(handled.records), reread)
         handled.records += records
         handled.newest_event = after.index, ce_id
         self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))

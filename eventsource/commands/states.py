@@ -74,17 +74,16 @@ class AggregateStates:
     ) -> Current:
         """Applies one command's events, then checks the aggregate's invariants.
 
-        Events that may hold something changeable come with `reread`, and what that gives is applied in their place: the state
-        may keep a part of it and change it later, as it will after a replay.
+        Events that may hold something changeable must be nobody else's, and come with `reread`: the state may keep a part of
+        them and change it later.
 
         If one of them cannot be applied or an invariant does not hold, the aggregate is as it was before this command, and
         what was raised comes through.
         """
-        fresh = events if reread is None else reread()
         edited = self._edited.get(aggregate_id)
         before = edited if edited is not None else self._copy(self.aggregates.get(aggregate_id))
         try:
-            after = self._evolved(before, fresh, first_index)
+            after = self._evolved(before, events, first_index)
             if self._definition.invariants:
                 self._definition.check_invariants(after.state)
         except BaseException:

@@ -23,6 +23,9 @@ from eventsource.domain.exact import model_shape
 from eventsource.domain.shapes import ArrayShape, DictShape, ModelShape, Shape, TupleShape, UnionShape
 
 A = TypeVar("A")
+M = TypeVar("M", bound=BaseModel)
+
+_CONTAINERS = frozenset({list, set, dict})
 
 _ATOMS = (
     *(type(None), bool, int, float, complex, str, bytes, Decimal, Fraction, uuid.UUID),
@@ -62,6 +65,46 @@ def copier(cls: type[A]) -> Callable[[A], A]:
 def is_changeable(message: type[BaseModel]) -> bool:
     """Whether an instance may hold something that can be changed, such as a list: whoever keeps that part changes the message."""
     return _can_change(model_shape(message), set())
+
+
+def detacher(message: type[M]) -> Callable[[M], M] | None:
+    """A function that copies instances of a changeable message whose lists, sets and dicts hold nothing that can be changed itself.
+
+    What such a copy holds is nobody else's. None where a copy so cheap does not do, since the message holds more than that.
+    """
+    root = model_shape(message)
+    held = [field for field in root.fields if _can_change(field.shape, set())]
+    if not _is_sealed(message) or not all(_is_shallow(field.shape) for field in held):
+        return None
+    names = [field.name for field in held]
+    make, set_attribute = message.__new__, object.__setattr__
+
+    def detached(instance: M) -> M:
+        fields = instance.__dict__.copy()
+        for name in names:
+            value = fields[name]
+            if value.__class__ in _CONTAINERS:
+                fields[name] = value.copy()
+        twin = make(message)
+        set_attribute(twin, "__dict__", fields)
+        set_attribute(twin, "__pydantic_fields_set__", instance.__pydantic_fields_set__)
+        set_attribute(twin, "__pydantic_extra__", None)
+        set_attribute(twin, "__pydantic_private__", None)
+        return twin
+
+    return detached
+
+
+def _is_shallow(shape: Shape) -> bool:
+    match shape:
+        case ArrayShape(item=item):
+            return not _can_change(item, set())
+        case DictShape(key=key, value=value):
+            return not _can_change(key, set()) and not _can_change(value, set())
+        case UnionShape(members=members):
+            return all(not _can_change(member, set()) or _is_shallow(member) for member in members)
+        case _:
+            return False
 
 
 def _can_change(shape: Shape, seen: set[type]) -> bool:
