@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, To
 from eventsource.errors import LogError
 from eventsource.log.admin import UNREACHABLE, TopicAndPartition, translate
 from eventsource.log.client_config import consumer_config
+from eventsource.log.serving import served
 
 _log = structlog.get_logger("eventsource.membership")
 _POLL_SECONDS: Final = 0.1
@@ -121,7 +122,10 @@ class Membership:
             self._publish(frozenset(), None)
 
     def _poll(self, consumer: Consumer) -> None:
-        message = consumer.poll(_POLL_SECONDS)
+        try:
+            message = served(consumer.poll, _POLL_SECONDS)
+        except KafkaException as fatal:
+            raise translate(fatal.args[0], f"as a member of group {self._group}", self._bootstrap) from fatal
         if message is not None and (error := message.error()) is not None:
             # The member is paused everywhere and reads nothing: what concerns fetching concerns it not.
             if error.fatal():

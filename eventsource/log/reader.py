@@ -14,6 +14,7 @@ from eventsource.errors import BrokerUnavailable
 from eventsource.log.admin import UNREACHABLE, TopicAndPartition, offset_lost, translate
 from eventsource.log.client_config import consumer_config
 from eventsource.log.record import Record, record_of
+from eventsource.log.serving import served
 
 _log = structlog.get_logger("eventsource.reader")
 
@@ -82,9 +83,12 @@ class LogReader:
         Raises `OffsetLost` when the log no longer holds an offset, `BrokerUnavailable` and other `LogError`s. A broker that is
         away for a moment is not an error here: librdkafka goes on trying, and nothing is read meanwhile.
         """
-        messages: list[Message] = self._consumer.consume(1, timeout_seconds)
-        if messages and max_records > 1:
-            messages += self._consumer.consume(max_records - 1, 0)
+        try:
+            messages: list[Message] = served(self._consumer.consume, 1, timeout_seconds)
+            if messages and max_records > 1:
+                messages += served(self._consumer.consume, max_records - 1, 0)
+        except KafkaException as error:
+            raise translate(error.args[0], "reading the log", self._bootstrap) from error
         if not messages:
             return []
         return [record_of(message) for message in messages if message.error() is None or self._may_pass(message)]

@@ -10,17 +10,21 @@ import pytest
 
 from eventsource.embedded import EmbeddedStack
 from eventsource.settings import ClientSettings, KafkaSettings, Settings, WorkerSettings
+from tests.faults.ledger import PARTITIONS
 from tests.faults.rig import Rig
 
 pytestmark = pytest.mark.faults
 
-BACK_SECONDS = 60.0
-
 
 @pytest.fixture(params=[1, 3], ids=["one broker", "three brokers"])
-def stack(request: pytest.FixtureRequest) -> Iterator[EmbeddedStack]:
+def brokers(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture
+def stack(brokers: int) -> Iterator[EmbeddedStack]:
     """Servers of its own: nobody else's broker is killed."""
-    with EmbeddedStack.ephemeral(brokers=request.param) as started:
+    with EmbeddedStack.ephemeral(brokers=brokers) as started:
         yield started
 
 
@@ -37,16 +41,19 @@ def own_rig(stack: EmbeddedStack, tmp_path: Path, seed: int) -> Iterator[Rig]:
         yield made
 
 
-def test_owners_carry_on_after_every_broker_was_killed_and_started_again(stack: EmbeddedStack, own_rig: Rig) -> None:
-    brokers = range(1, len(stack.bootstrap_servers.split(",")) + 1)
+def test_owners_carry_on_after_every_broker_was_killed_and_started_again(
+    stack: EmbeddedStack, brokers: int, own_rig: Rig
+) -> None:
+    # A broker that ends in order moves its partitions first, where there is another one.
+    ends = {1: (signal.SIGKILL, signal.SIGTERM), 3: (signal.SIGKILL,)}[brokers]
     worker = own_rig.start_ready()
     with own_rig.workload() as workload:
-        for number in (signal.SIGKILL, signal.SIGTERM):
-            for broker in brokers:
+        for number in ends:
+            for broker in range(1, brokers + 1):
                 own_rig.until_answered(workload)
                 stack.kill_broker(broker, number)
                 stack.start_broker(broker)
-                for partition in range(2):
+                for partition in range(PARTITIONS):
                     own_rig.until_answered(workload, partition)
     assert worker.exit_code is None
     own_rig.check()
