@@ -36,6 +36,7 @@ _LEAST_BYTES: Final = (
     1 << 20
 )  # a share that is smaller still buys batches and checkpoints that are worth their round trips
 _SAMPLE_ONE_IN: Final = 64
+_FIRST_TOGETHER: Final = 32
 _MOST_TOGETHER: Final = 1_000
 
 
@@ -240,12 +241,16 @@ class PartitionMemory:
     @property
     def together(self) -> int:
         """How many aggregates may be brought into memory at once, by what they take: never less than one."""
-        largest = max(self.states.aggregates.entry_bytes, self.states.aggregates.young_entry_bytes, 1.0)
-        return int(max(1.0, min(float(_MOST_TOGETHER), self._part_bytes(_BATCH_SHARE) / largest)))
+        largest = max(self.states.aggregates.entry_bytes, self.states.aggregates.young_entry_bytes)
+        if not largest:
+            return _FIRST_TOGETHER
+        return int(max(1.0, min(float(_MOST_TOGETHER), self._part_bytes(_BATCH_SHARE / 4) / largest)))
 
     @property
     def batch_is_large(self) -> bool:
         """Whether the batch in hand takes as much as one may, so that it should end here."""
+        if not self.states.aggregates.entry_bytes:
+            self._sample_changed()  # the first batch of all
         changed_bytes = len(self.states.changed) * self.states.aggregates.entry_bytes
         return changed_bytes + self._loaded_bytes > self._part_bytes(_BATCH_SHARE)
 

@@ -176,8 +176,12 @@ def test_a_replay_saves_and_drops_by_what_its_states_take(partition: Partition) 
 
 def test_no_more_is_brought_in_at_once_than_a_batch_may_take(partition: Partition) -> None:
     memory = partition.memory
+    assert memory.together == 32, "nothing is known of them yet"
+    partition.handling.handle([partition.command("small"), partition.command("small too")])
+    assert not memory.batch_is_large
     assert memory.together == 1_000
-    partition.handle(*(partition.command(f"n-{number}", LARGE) for number in range(20)))
+    partition.handling.rollback()
+    partition.handle(*(partition.command(f"n-{number}", LARGE) for number in range(100)))
     assert 1 <= memory.together <= BUDGET_BYTES / 4 / LARGE
     assert not memory.batch_is_large
     partition.handling.handle([partition.command(f"m-{number}", LARGE) for number in range(60)])
