@@ -118,7 +118,8 @@ def test_a_replay_remembers_no_more_ids_than_the_windows_allow(long_lived: Parti
 def test_progress_is_told_with_every_slice(long_lived: Partition) -> None:
     told: list[int] = []
     long_lived.successor(told.append)
-    assert told == [50] * 6
+    assert sum(told) == 300
+    assert max(told) <= 50
 
 
 def test_progress_counts_what_was_read_before_an_error(long_lived: Partition) -> None:
