@@ -32,7 +32,7 @@ check: $(VENV)/.dev ## static checks and unit tests: seconds, no servers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest --numprocesses 2 tests/unit
 
 test: check ## everything: static checks, unit, integration and faults, on a real broker and Postgres
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/integration tests/faults
