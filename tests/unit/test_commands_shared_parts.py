@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Self
 
 import pytest
@@ -12,7 +13,7 @@ from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.replaying import PartitionReplay
 from eventsource.domain import Aggregate, Command, Event, applies, creates, decides, invariant
-from eventsource.domain.copying import is_changeable
+from eventsource.domain.copying import detacher, is_changeable
 from eventsource.log.headers import CommandHeaders, command_headers
 from eventsource.log.record import Outgoing, Record
 from eventsource.schemas import MemorySchemaStore, MessageCodec
@@ -260,3 +261,56 @@ def test_a_batch_that_is_rolled_back_has_not_changed_what_its_events_hold_of_the
 def test_only_events_that_hold_what_can_be_changed_are_read_anew(fields: dict[str, Any], changeable: bool) -> None:
     event = type("Some", (Event,), {"__module__": __name__, "__annotations__": fields}, name="some")
     assert is_changeable(event) is changeable
+
+
+class Sealed(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    words: tuple[str, ...] = ()
+
+
+class Hiding(Sealed):
+    _hidden: int = 0
+
+
+class Remembering(Sealed):
+    @cached_property
+    def again(self) -> list[str]:
+        return list(self.words)
+
+
+class Plain(Event, name="plain"):
+    sealed: Sealed
+
+
+class WithHidden(Event, name="with-hidden"):
+    sealed: Hiding
+
+
+class WithRemembered(Event, name="with-remembered"):
+    sealed: Remembering
+
+
+def test_a_frozen_model_with_parts_that_are_no_fields_can_be_changed() -> None:
+    assert [is_changeable(event) for event in (Plain, WithHidden, WithRemembered)] == [False, True, True]
+    assert detacher(WithHidden) is detacher(WithRemembered) is detacher(Made) is None
+
+
+class Shallow(Event, name="shallow"):
+    items: list[str] | None
+    sets: set[int]
+    names: dict[str, tuple[int, ...]]
+    other: str = "o"
+
+
+@pytest.mark.parametrize("items", [["a"], None])
+def test_a_copy_of_an_event_equals_it_and_shares_nothing_that_can_be_changed(items: list[str] | None) -> None:
+    event = Shallow(items=items, sets={1}, names={"n": (1,)})
+    detach = detacher(Shallow)
+    assert detach is not None
+    twin = detach(event)
+    assert (twin, twin.model_fields_set) == (event, event.model_fields_set)
+    twin.names["m"] = ()
+    twin.sets.add(2)
+    if twin.items is not None:
+        twin.items.append("b")
+    assert event == Shallow(items=items, sets={1}, names={"n": (1,)})
