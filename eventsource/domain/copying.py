@@ -125,14 +125,8 @@ def _can_change(shape: Shape, seen: set[type]) -> bool:
 
 
 def _is_sealed(model: type[BaseModel]) -> bool:
-    """Whether all that its instances hold are their fields, and nobody can set those."""
-    if (
-        not model.model_config.get("frozen")
-        or model.model_config.get("extra") == "allow"
-        or model.__private_attributes__
-    ):
-        return False
-    return not any(
+    """Whether nobody can set what its instances hold. (Private and extra attributes are refused when a message is defined.)"""
+    return bool(model.model_config.get("frozen")) and not any(
         isinstance(attribute, functools.cached_property) for base in model.__mro__ for attribute in vars(base).values()
     )
 
