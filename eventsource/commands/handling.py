@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-import structlog
 from opentelemetry import trace
 
 from eventsource.app import App
@@ -20,16 +19,16 @@ from eventsource.commands.builtin import APPEND, LOAD, unpack_events
 from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
 from eventsource.commands.facts import FactRecords
-from eventsource.commands.failures import code_of, place_of, text_of
+from eventsource.commands.failures import code_of, log_failure, text_of
 from eventsource.commands.handled import Handled
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.reply import topic_crc
-from eventsource.commands.request import PendingReply, Request, read_request, without_extras
+from eventsource.commands.request import PendingReply, Request, context_of, read_request, without_extras
 from eventsource.commands.schema_patience import SchemaPatience
 from eventsource.commands.states import AggregateStates, Current
 from eventsource.commands.status import Outcome, Status
-from eventsource.domain import Aggregate, Command, Context, Event, Rejected
+from eventsource.domain import Aggregate, Command, Event, Rejected
 from eventsource.errors import (
     AlreadyExists,
     BrokerUnavailable,
@@ -45,11 +44,9 @@ from eventsource.errors import (
 from eventsource.log.headers import NO_CLIENT
 from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
-from eventsource.log.recorded import time_from_ms
 from eventsource.names import Names
 from eventsource.telemetry import handling_span, trace_parent
 
-_log = structlog.get_logger("eventsource.commands")
 _HOUR_MS: Final = 3_600_000
 _SMALL_BYTES: Final = 4_096
 
@@ -260,7 +257,7 @@ class CommandHandling:
         else:
             command = self._command(request)
             wanted = self.definition.wants_context(command.__class__, state is not None)
-            context = _context(request, version) if wanted else None
+            context = context_of(request, version) if wanted else None
             events = self.definition.decide_with(state, command, aggregate_id, context)
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
@@ -330,26 +327,7 @@ class CommandHandling:
     # --- answers -------------------------------------------------------------------------------------------------
 
     def _fail(self, request: Request, handled: Handled, error: BaseException) -> None:
-        told = _log.bind(
-            aggregate=self.definition.name,
-            aggregate_id=request.aggregate_id,
-            command_id=request.headers.command_id,
-            correlation_id=request.headers.trail.correlation_id or request.headers.command_id,
-            causation_id=request.headers.trail.causation_id,
-            command=request.headers.type,
-            error=code_of(error),
-            reason=text_of(error),
-        )
-        if isinstance(error, EventSourceError):
-            told.error("command_failed")
-        else:
-            told = told.bind(where=place_of(error))  # a handler's: who reads a log without tracebacks has to find it
-            try:
-                told.error("command_failed", exc_info=error)
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # noqa: BLE001 - an error that cannot be printed makes some loggers raise
-                told.error("command_failed")
+        log_failure(self.definition.name, request, error)
         self._refuse(request, handled, Status.FAILED, code_of(error), {"message": text_of(error)})
 
     def _reject(self, request: Request, handled: Handled, rejected: Rejected) -> None:
@@ -422,16 +400,3 @@ class _Refused(Exception):
     def __init__(self, status: Status, code: str = "", details: dict[str, Any] | None = None) -> None:
         super().__init__(status)
         self.status, self.code, self.details = status, code, details
-
-
-def _context(request: Request, version: int) -> Context:
-    trail, command_id = request.headers.trail, request.headers.command_id
-    return Context(
-        id=request.aggregate_id,
-        version=version,
-        time=time_from_ms(request.record.timestamp_ms),
-        command_id=command_id,
-        correlation_id=trail.correlation_id or command_id,
-        actor=trail.actor or None,
-        metadata=trail.metadata,
-    )

@@ -7,10 +7,12 @@ from typing import Final, NamedTuple
 from eventsource.commands.deduplication import Answer
 from eventsource.commands.reply import NO_HASH, encode_reply
 from eventsource.commands.status import Status
+from eventsource.domain import Context
 from eventsource.errors import HeaderError
 from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, body_hash, read_command_headers
 from eventsource.log.partitioner import MAX_KEY_BYTES, short_key
 from eventsource.log.record import Record
+from eventsource.log.recorded import time_from_ms
 
 UNREADABLE: Final = "unreadable"
 _MAX_TYPE_CHARACTERS: Final = 256
@@ -52,6 +54,20 @@ def without_extras(request: Request) -> Request:
     headers = request.headers
     type_ = headers.type[:_MAX_TYPE_CHARACTERS]
     return request._replace(headers=headers._replace(type=type_, trail=EMPTY_TRAIL, traceparent=None))
+
+
+def context_of(request: Request, version: int) -> Context:
+    """What a decider may know of a command besides its content."""
+    trail, command_id = request.headers.trail, request.headers.command_id
+    return Context(
+        id=request.aggregate_id,
+        version=version,
+        time=time_from_ms(request.record.timestamp_ms),
+        command_id=command_id,
+        correlation_id=trail.correlation_id or command_id,
+        actor=trail.actor or None,
+        metadata=trail.metadata,
+    )
 
 
 class PendingReply(NamedTuple):
