@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Command)
 A = TypeVar("A", bound=Aggregate[Any])
 
-_FIRST_USE_SECONDS: Final = 0.25
+_FIRST_USE_SECONDS: Final = 5.0
 
 
 class Client:

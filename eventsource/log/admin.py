@@ -277,12 +277,14 @@ class LogAdmin:
                     (where.topic, where.partition): self._offset(where, future, none_is_an_answer=spec not in _ENDS)
                     for where, future in futures.items()
                 }
-            except BrokerUnavailable as error:
+            except (BrokerUnavailable, TopicMissing) as error:
                 # Leaders move, and those of a topic just made are elected after it can be seen.
                 if not _is_settling(error) or time.monotonic() > deadline:
                     raise
                 # librdkafka asks by the leaders and epochs that it has heard of, and by itself hears of new ones after 15 minutes.
-                self._metadata()
+                known = self._metadata().topics
+                if isinstance(error, TopicMissing) and not {where.topic for where in request} <= set(known):
+                    raise
             time.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, 0.5)
 
@@ -310,9 +312,10 @@ class LogAdmin:
         )
 
 
-def _is_settling(error: BrokerUnavailable) -> bool:
+def _is_settling(error: LogError) -> bool:
     cause = error.__cause__
     return isinstance(cause, KafkaException) and cause.args[0].code() in (
+        KafkaError._NOENT,  # no leaders, which a broker that starts has not got yet; or no topic
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.OFFSET_NOT_AVAILABLE,

@@ -7,9 +7,10 @@ Named tuples: made for every message, they cost a third of a frozen dataclass. W
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from confluent_kafka import Message
+if TYPE_CHECKING:  # a test in memory loads no client
+    from confluent_kafka import Message
 
 Headers = Sequence[tuple[str, bytes | None]]
 """A header's value may be null in Kafka: others than the framework write such."""

@@ -11,9 +11,7 @@ import pytest
 
 from eventsource.settings import ClientSettings, KafkaSettings, Settings, WorkerSettings
 from eventsource.testing.stack import SessionStack
-from tests.faults.rig import Rig
-
-SEED_VARIABLE = "EVENTSOURCE_FAULTS_SEED"
+from tests.faults.rig import SEED_VARIABLE, Rig
 
 
 @pytest.fixture

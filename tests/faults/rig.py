@@ -113,6 +113,9 @@ class WorkerProcess:
         return f"--- {self.name} ---\n{self._log.read_text(encoding='utf-8', errors='replace')[-_LOG_CHARACTERS:]}"
 
 
+SEED_VARIABLE = "EVENTSOURCE_FAULTS_SEED"
+
+
 class Rig:
     """A context manager: whatever becomes of the test, no process of it is left."""
 
@@ -167,6 +170,7 @@ class Rig:
         state_dir = self.folder / ("state" if self._one_machine and not own_store else f"{name}.state")
         own = {"EVENTSOURCE_WORKER__STATE_DIR": str(state_dir), "PYTHONPATH": str(ROOT)}
         environment = {**os.environ, **variables(settings), **own}
+        environment.pop(SEED_VARIABLE, None)  # a worker refuses what is no setting
         worker = WorkerProcess(name, command, environment, steps, self.folder / f"{name}.log")
         self.workers.append(worker)
         return worker

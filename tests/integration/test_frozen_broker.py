@@ -43,7 +43,8 @@ def settings(stack: EmbeddedStack) -> Settings:
         client=ClientSettings(timeout_seconds=30),
         worker=WorkerSettings(state_dir=stack.stores_dir),
     )
-    apply(APP, made)
+    # A broker that was frozen has no controller for a while.
+    apply(APP, made.model_copy(update={"kafka": KafkaSettings(bootstrap_servers=stack.bootstrap_servers)}))
     return made
 
 
