@@ -43,8 +43,7 @@ def settings(stack: EmbeddedStack) -> Settings:
         client=ClientSettings(timeout_seconds=30),
         worker=WorkerSettings(state_dir=stack.stores_dir),
     )
-    # A broker that was frozen has no controller for a while.
-    apply(APP, made.model_copy(update={"kafka": KafkaSettings(bootstrap_servers=stack.bootstrap_servers)}))
+    apply(APP, made)
     return made
 
 
@@ -59,8 +58,19 @@ def freeze(stack: EmbeddedStack) -> Iterator[Callable[[], None]]:
     yield stop
     if frozen:
         stack.resume_broker(1)
-        answers_again = LogAdmin({"bootstrap.servers": stack.bootstrap_servers})
-        answers_again.broker_ids()
+        wait_for_controller(stack)
+
+
+def wait_for_controller(stack: EmbeddedStack) -> None:
+    """A broker that stood still is without a controller for a while."""
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            LogAdmin({"bootstrap.servers": stack.bootstrap_servers}).partition_counts(["any"])
+        except BrokerUnavailable:
+            assert time.monotonic() < deadline
+        else:
+            return
 
 
 def seconds_of(action: Callable[[], object], limit_seconds: float) -> float:
