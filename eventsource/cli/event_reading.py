@@ -12,7 +12,6 @@ from eventsource.commands.history import AggregateHistory
 from eventsource.commands.history_reader import read_history
 from eventsource.commands.loaded import Loaded
 from eventsource.errors import (
-    BrokerUnavailable,
     EventSourceError,
     ForkDetected,
     HeaderError,
@@ -50,7 +49,7 @@ def follow(
     with _schemas(app, settings) as schemas, LogReader(settings.kafka.client_config()) as reader:
         decoders = {topic: EventDecoder(aggregate, schemas) for topic, aggregate in topics.items()}
         reader.assign(starts)
-        while follow or _behind(reader, starts, ends):
+        while follow or _behind(reader, ends):
             for record in reader.read(_BATCH, _WAIT_SECONDS):
                 if follow or record.offset < ends[record.topic, record.partition]:
                     yield record, _decoded(decoders[record.topic], record)
@@ -76,11 +75,12 @@ def history(
     with _schemas(app, settings) as schemas, LogReader(settings.kafka.client_config()) as reader:
         decoder = EventDecoder(app.aggregates[aggregate], schemas)
         reader.assign({place: start})
-        for record in _up_to(reader, place, start, end, settings.kafka.request_timeout_seconds):
-            if record.key == key:
-                recorded = decoder.decode(record)
-                events.append(recorded)
-                problem = problem if problem is not None else _problem(check, recorded)
+        for records in reader.read_to({place: end}, patience_seconds=settings.kafka.request_timeout_seconds):
+            for record in records:
+                if record.key == key:
+                    recorded = decoder.decode(record)
+                    events.append(recorded)
+                    problem = problem if problem is not None else _problem(check, recorded)
     if not events:
         raise NotFound(aggregate, aggregate_id)
     return events, problem
@@ -120,23 +120,8 @@ def state_at(
     return history.loaded(admin.topic_ids([topic])[topic]), history.time
 
 
-def _up_to(
-    reader: LogReader, place: TopicAndPartition, start: int, end: int, patience_seconds: float
-) -> Iterator[Record]:
-    while _behind(reader, {place: start}, {place: end}):
-        records = reader.read(_BATCH, patience_seconds)
-        if not records and _behind(reader, {place: start}, {place: end}):
-            raise BrokerUnavailable(
-                f"{place[0]}[{place[1]}] sends nothing for {patience_seconds:g} s: check the broker's log"
-            )
-        for record in records:
-            if record.offset < end:
-                yield record
-
-
-def _behind(reader: LogReader, starts: dict[TopicAndPartition, int], ends: dict[TopicAndPartition, int]) -> bool:
-    # A position is negative until the first record arrives.
-    return any(max(reader.position(*place), starts[place]) < end for place, end in ends.items())
+def _behind(reader: LogReader, ends: dict[TopicAndPartition, int]) -> bool:
+    return any(reader.position(*place) < end for place, end in ends.items())
 
 
 def _partitions(admin: LogAdmin, topics: list[str]) -> list[TopicAndPartition]:

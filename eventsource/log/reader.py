@@ -114,7 +114,7 @@ class LogReader:
             # In slices: a read goes on waiting for a record where only a transaction's marker was left to pass.
             records = self.read(_READ_TO_RECORDS, _READ_TO_SECONDS)
             now = monotonic()
-            reached = sum(max(0, self.position(*where)) for where in ends)
+            reached = sum(self.position(*where) for where in ends)
             if reached != position:
                 position, moved_at = reached, now
             elif now - moved_at > patience_seconds:
@@ -128,10 +128,13 @@ class LogReader:
                 yield wanted
 
     def position(self, topic: str, partition: int) -> int:
-        """The next offset to be read, past transaction markers: tells that a reader has caught up; never to be stored."""
+        """The next offset to be read, past transaction markers: tells that a reader has caught up; never to be stored.
+
+        Before anything was read, it is the one that the partition was assigned at.
+        """
         (found,) = self._consumer.position([TopicPartition(topic, partition)])
         offset = int(found.offset)
-        return offset if offset >= 0 else self._assigned.get((topic, partition), offset)  # nothing was read yet
+        return offset if offset >= 0 else self._assigned.get((topic, partition), offset)
 
     def close(self) -> None:
         """Closes the consumer."""

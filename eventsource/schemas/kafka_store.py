@@ -205,8 +205,7 @@ class KafkaSchemaStore:
         self._caught_up_at = self._clock.monotonic()
 
     def _position(self) -> int:
-        position = self._connected_reader().position(self._topic, _PARTITION)
-        return self._start if position < 0 else position
+        return self._connected_reader().position(self._topic, _PARTITION)
 
     def _read(self, timeout_seconds: float) -> bool:
         """Takes in what comes within the time; whether anything did."""
@@ -281,9 +280,9 @@ class KafkaSchemaStore:
         admin = self._connected_admin()
         if self._reader is None:
             self._check_topic(admin)
-            self._start = admin.first_offsets([(self._topic, _PARTITION)])[self._topic, _PARTITION]
+            first = admin.first_offsets([(self._topic, _PARTITION)])
             self._reader = LogReader(self._client_config)
-            self._reader.assign({(self._topic, _PARTITION): self._start})
+            self._reader.assign(first)
         return self._reader
 
     def _check_topic(self, admin: LogAdmin) -> None:
