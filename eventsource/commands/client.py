@@ -140,8 +140,8 @@ class Client:
         seconds, or with `when_full="raise"` not at all; then raises `Backlogged`, and nothing was sent. Raises `InvalidArgument`,
         `DefinitionError` for a command that the aggregate does not take, `EncodeError`, `MessageTooLarge`.
 
-        The first command of a class waits until its schema is registered, for as long, or with `when_full="raise"` for a quarter
-        of a second; then raises `BrokerUnavailable`, and nothing was sent.
+        The first command of a class waits until its schema is registered, for as long, or with `when_full="raise"` for 5 s at
+        most; then raises `BrokerUnavailable`, and nothing was sent.
         """
         self._check_usable()
         self._receivers.check_command(aggregate, command)

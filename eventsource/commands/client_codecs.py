@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from eventsource.clock import Clock, SystemClock
@@ -16,6 +16,8 @@ from eventsource.schemas import MessageCodec, SchemaStore, StateCodec
 
 A = TypeVar("A", bound=Aggregate[Any])
 
+_EventCodecs = Mapping[type[Event], tuple[str, MessageCodec[Any]]]
+
 
 class ClientCodecs:
     """Safe to share between threads: what two of them make at the same time is equal, and one of both is kept."""
@@ -24,6 +26,7 @@ class ClientCodecs:
         self._schemas = schemas
         self._registrations = Registrations(clock or SystemClock())
         self._commands: dict[type[Command], MessageCodec[Any]] = {}
+        self._events: dict[type[Aggregate[Any]], _EventCodecs] = {}
         self._decoders: dict[type[Aggregate[Any]], EventDecoder] = {}
         self._states: dict[type[Aggregate[Any]], StateCodec[Any]] = {}
 
@@ -42,11 +45,10 @@ class ClientCodecs:
 
     def register_events(self, aggregate: type[Aggregate[Any]], patience_seconds: float) -> float:
         """Registers the schemas of all events of an aggregate, as `register_command` does."""
-        name, kinds = aggregate.__definition__.name, set(aggregate.__definition__.events.values())
         return self._registrations.ensure(
             aggregate,
-            f"an event of {name}",
-            lambda: [self.decoder(aggregate).codec(kind) for kind in kinds],
+            f"an event of {aggregate.__definition__.name}",
+            lambda: [codec for _, codec in self._event_codecs(aggregate).values()],
             patience_seconds,
         )
 
@@ -67,21 +69,33 @@ class ClientCodecs:
             raise InvalidArgument(
                 f"append takes events, and this is of type {type(events).__name__}: put them in a list"
             )
-        definition, decoder = aggregate.__definition__, self.decoder(aggregate)
-        kinds = set(definition.events.values())
+        codecs = self._event_codecs(aggregate)
         packed = []
         for event in events:
-            kind = type(event)
-            if kind not in kinds:
+            found = codecs.get(type(event))
+            if found is None:
                 raise DefinitionError(
-                    f"{kind.__name__} is no event of {definition.name!r}: append those that it applies: "
-                    f"{', '.join(sorted(known.__name__ for known in kinds))}"
+                    f"{type(event).__name__} is no event of {aggregate.__definition__.name!r}: append those that it applies: "
+                    f"{', '.join(sorted(known.__name__ for known in codecs))}"
                 )
-            _, ce_type = type_header(kind.message_name, kind.message_revision)
-            packed.append((ce_type.decode(), decoder.codec(kind).encode(event)))
+            ce_type, codec = found
+            packed.append((ce_type, codec.encode(event)))
         if not packed:
             raise InvalidArgument("append was given no events: give at least one event, or do not append")
         return pack_events(packed)
+
+    def _event_codecs(self, aggregate: type[Aggregate[Any]]) -> _EventCodecs:
+        codecs = self._events.get(aggregate)
+        if codecs is None:
+            decoder = self.decoder(aggregate)
+            codecs = self._events[aggregate] = {
+                event: (
+                    type_header(event.message_name, event.message_revision)[1].decode(),
+                    decoder.codec(event),
+                )
+                for event in aggregate.__definition__.events.values()
+            }
+        return codecs
 
     def decoder(self, aggregate: type[Aggregate[Any]]) -> EventDecoder:
         """What reads an aggregate's events."""
