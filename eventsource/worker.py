@@ -8,7 +8,7 @@ from typing import Final
 from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
 from eventsource.commands.memory_budget import MemoryBudget
-from eventsource.commands.state_folder import check_state_dir, default_state_dir
+from eventsource.commands.state_folder import check_state_dir, state_dir_of
 from eventsource.commands.worker import CommandWorker
 from eventsource.consuming.database import connect
 from eventsource.consuming.definition import ConsumerContext, Runner
@@ -69,7 +69,7 @@ class Worker:
         """
         settings = self._settings
         check_state_dir(
-            settings.worker.state_dir or default_state_dir(),
+            state_dir_of(settings.worker),
             self._app.names(settings.namespace).prefix,
             self._commands_of,
         )

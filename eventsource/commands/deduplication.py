@@ -100,7 +100,8 @@ class Deduplication:
 
     def is_forgotten(self, appended_at_ms: int) -> bool:
         """Whether the answer to a command that was appended then may have been forgotten."""
-        return self.window_ms is not None and appended_at_ms < self.newest_ms - self.window_ms - CLOCK_SKEW_MS
+        before_ms = self.forget_before_ms
+        return before_ms is not None and appended_at_ms < before_ms
 
     def add(self, command_id: str, answer: Answer, appended_at_ms: int) -> None:
         """Notes an answer of the batch that is being handled."""

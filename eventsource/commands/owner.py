@@ -25,7 +25,7 @@ from eventsource.commands.owner_state import OwnerState, check_transition
 from eventsource.commands.recovery import Bounds, PartitionRecovery, StorePlace
 from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionReplay
 from eventsource.commands.replies import ReplySender
-from eventsource.commands.state_folder import StateFolder, default_state_dir
+from eventsource.commands.state_folder import StateFolder, state_dir_of
 from eventsource.commands.state_store import StateStore, StoreIdentity
 from eventsource.domain import Aggregate
 from eventsource.domain.fingerprint import evolve_fingerprint
@@ -187,7 +187,7 @@ class PartitionOwner:
             code=evolve_fingerprint(parts.aggregate).hex(),
             window_ms=parts.window_ms,
         )
-        state_dir = parts.settings.worker.state_dir or default_state_dir()
+        state_dir = state_dir_of(parts.settings.worker)
         return StorePlace(
             claim=lambda: StateFolder.claim(state_dir, names.prefix, name, self.partition),
             open=lambda folder: StateStore.open(folder.path, identity),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from eventsource.errors import SettingsError, StateStoreFailed
+from eventsource.settings import WorkerSettings
 
 try:
     import fcntl
@@ -18,6 +19,11 @@ except ModuleNotFoundError:  # Windows: RocksDB's own lock refuses a second open
 
 _APPLICATION: Final = "eventsource-kafka"
 _SLOTS: Final = 8
+
+
+def state_dir_of(settings: WorkerSettings) -> Path:
+    """Where a worker's state stores are kept: the folder that is set, or the user's own."""
+    return settings.state_dir or default_state_dir()
 
 
 def default_state_dir() -> Path:
