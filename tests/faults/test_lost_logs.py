@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from eventsource.cli.exit_codes import DANGER, NOT_AS_DEMANDED
-from eventsource.errors import LogError, OutcomeUnknown
+from eventsource.errors import OutcomeUnknown
 from eventsource.log.admin import LogAdmin
 from eventsource.log.topics import topic_specs
 from eventsource.settings import Settings
@@ -49,20 +49,9 @@ class Vandal:
                 time.sleep(0.05)
             else:
                 break
-        self._wait_for_leaders(topic, spec.partitions)
-
-    def _wait_for_leaders(self, topic: str, partitions: int) -> None:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                LogAdmin(self._settings.kafka.client_config()).end_offsets(
-                    [(topic, each) for each in range(partitions)]
-                )
-            except LogError:
-                assert time.monotonic() < deadline, f"{topic} has no leaders"
-                time.sleep(0.05)
-            else:
-                return
+        log = LogAdmin(self._settings.kafka.client_config())
+        log.wait_until_described({topic})
+        log.end_offsets([(topic, partition) for partition in range(spec.partitions)])  # waits for their leaders
 
     def make_events_anew(self) -> None:
         self.make_anew(self._names.events("account"))
