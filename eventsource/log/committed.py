@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from eventsource.errors import BrokerUnavailable, LogError
 from eventsource.log.admin import FORBIDDEN, TopicAndPartition, translate
 from eventsource.log.client_config import consumer_config
+
+_OFFSETS_TOPIC: Final = "__consumer_offsets"
+_SECOND_LOOK_SECONDS: Final = 2.0
 
 
 def committed_offsets(
@@ -26,6 +30,37 @@ def committed_offsets(
     Raises `BrokerUnavailable` (retriable) when there is no answer in time, or a transaction stays open for longer, and `LogError`
     when the principal may not ask.
     """
+    places = list(partitions)
+    try:
+        return _asked(client_config, group, places, timeout_seconds, stable=stable)
+    except BrokerUnavailable as error:
+        if stable and _is_answered_unstable(client_config, group, places, timeout_seconds):
+            raise BrokerUnavailable(
+                f"a transaction that moves the offsets of group {group} has not ended for {timeout_seconds:g} s, and nobody may begin "
+                "before it has: it ends with the producer that began it or at its time-out; if it stays, a broker lost its end: "
+                f"find it with `kafka-transactions find-hanging`, in {_OFFSETS_TOPIC} too"
+            ) from error
+        raise
+
+
+def _is_answered_unstable(
+    client_config: Mapping[str, Any], group: str, places: list[TopicAndPartition], timeout_seconds: float
+) -> bool:
+    try:
+        _asked(client_config, group, places, min(timeout_seconds, _SECOND_LOOK_SECONDS), stable=False)
+    except LogError:
+        return False
+    return True
+
+
+def _asked(
+    client_config: Mapping[str, Any],
+    group: str,
+    places: list[TopicAndPartition],
+    timeout_seconds: float,
+    *,
+    stable: bool,
+) -> dict[TopicAndPartition, int | None]:
     # A consumer that reads committed records asks for stable offsets (KIP-447). The admin client could ask too, but librdkafka
     # 2.16 ends the process when such a request times out while the coordinator is being looked up.
     config = consumer_config(client_config, group)
@@ -33,7 +68,7 @@ def committed_offsets(
         config["isolation.level"] = "read_uncommitted"
     consumer = Consumer(config)
     try:
-        found = consumer.committed([TopicPartition(topic, number) for topic, number in partitions], timeout_seconds)
+        found = consumer.committed([TopicPartition(topic, number) for topic, number in places], timeout_seconds)
     except KafkaException as error:
         raise translate(
             _refusal(consumer) or error.args[0],

@@ -16,7 +16,10 @@ from tests.faults.rig import Rig
 pytestmark = pytest.mark.faults
 
 
-@pytest.fixture(params=[1, 3], ids=["one broker", "three brokers"])
+ONE, THREE = "one broker", "three brokers"
+
+
+@pytest.fixture
 def brokers(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
@@ -41,19 +44,34 @@ def own_rig(stack: EmbeddedStack, tmp_path: Path, seed: int) -> Iterator[Rig]:
         yield made
 
 
-def test_owners_carry_on_after_every_broker_was_killed_and_started_again(
-    stack: EmbeddedStack, brokers: int, own_rig: Rig
-) -> None:
-    # A broker that ends in order moves its partitions first, where there is another one.
-    ends = {1: (signal.SIGKILL, signal.SIGTERM), 3: (signal.SIGKILL,)}[brokers]
+@pytest.mark.parametrize("brokers", [3], ids=[THREE], indirect=True)
+def test_owners_carry_on_after_every_broker_was_killed_in_turn(stack: EmbeddedStack, own_rig: Rig) -> None:
     worker = own_rig.start_ready()
     with own_rig.workload() as workload:
-        for number in ends:
-            for broker in range(1, brokers + 1):
-                own_rig.until_answered(workload)
-                stack.kill_broker(broker, number)
-                stack.start_broker(broker)
-                for partition in range(PARTITIONS):
-                    own_rig.until_answered(workload, partition)
+        for broker in (1, 2, 3):
+            own_rig.until_answered(workload)
+            stack.kill_broker(broker, signal.SIGKILL)
+            stack.start_broker(broker)
+            for partition in range(PARTITIONS):
+                own_rig.until_answered(workload, partition)
+    assert worker.exit_code is None
+    own_rig.check()
+
+
+@pytest.mark.parametrize("brokers", [1], ids=[ONE], indirect=True)
+def test_owners_carry_on_after_the_only_broker_was_ended_and_started_again(stack: EmbeddedStack, own_rig: Rig) -> None:
+    # Between transactions: of one that is just being ended, Kafka 4.3 loses the markers when a partition's last replica
+    # goes (KAFKA-20734), and no client can bring them back.
+    worker = own_rig.start_ready()
+    with own_rig.workload() as workload:
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            own_rig.until_answered(workload)
+            workload.pause()
+            own_rig.until(own_rig.is_at_rest, "all transactions to end")
+            stack.kill_broker(1, number)
+            workload.resume()
+            stack.start_broker(1)
+            for partition in range(PARTITIONS):
+                own_rig.until_answered(workload, partition)
     assert worker.exit_code is None
     own_rig.check()

@@ -49,6 +49,9 @@ class Workload:
         self._accounts = accounts
         self._patience_seconds = _PATIENCE_SECONDS
         self._stop = threading.Event()
+        self._go = threading.Event()
+        self._go.set()
+        self._settled = [threading.Event() for _ in range(CLIENTS)]
         self._failures: list[BaseException] = []
         self._lock = threading.Lock()
         self._answers: Counter[int] = Counter()
@@ -65,6 +68,7 @@ class Workload:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        self._go.set()
         if kind is not None:
             self._patience_seconds = 0.0  # the test has failed already: nobody waits for answers
         for thread in self._threads:
@@ -78,6 +82,20 @@ class Workload:
         """How many OK answers came, from one partition or all."""
         with self._lock:
             return self._answers.total() if partition is None else self._answers[partition]
+
+    def pause(self) -> None:
+        """Sends no further commands, and waits until all that were sent are answered."""
+        self._go.clear()
+        for settled in self._settled:
+            if not settled.wait(self._patience_seconds):
+                self.check()
+                raise AssertionError(f"not everything was answered in {self._patience_seconds:g} s")
+
+    def resume(self) -> None:
+        """Goes on after `pause`."""
+        for settled in self._settled:
+            settled.clear()
+        self._go.set()
 
     def check(self) -> None:
         """Raises what a client's thread died of."""
@@ -103,8 +121,11 @@ class Workload:
             opened.add(account)
             kind, amount = command.message_name, getattr(command, "amount", 0)
             in_flight.append(self._send(Invocation(f"c{client}-{number}", 1, client, account, kind, amount), command))
-            while len(in_flight) >= _IN_FLIGHT:
+            while len(in_flight) >= _IN_FLIGHT or (in_flight and not self._go.is_set()):
                 self._await(in_flight.popleft(), rng)
+            if not self._go.is_set():
+                self._settled[client].set()
+                self._go.wait()
             self._stop.wait(_PAUSE_SECONDS)
         while in_flight:
             self._await(in_flight.popleft(), rng)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from confluent_kafka.admin import NewTopic
 
 from eventsource.commands.channel import WhenFull
 from eventsource.commands.replies import ReplySender
@@ -62,11 +63,12 @@ def freeze(stack: EmbeddedStack) -> Iterator[Callable[[], None]]:
 
 
 def wait_for_controller(stack: EmbeddedStack) -> None:
-    """A broker that stood still is without a controller for a while."""
+    """A broker that stood still is without a controller for a while: it describes topics and makes none."""
     deadline = time.monotonic() + 90
+    topic = NewTopic(f"n{uuid4().hex[:8]}", 1, 1)
     while True:
         try:
-            LogAdmin({"bootstrap.servers": stack.bootstrap_servers}).partition_counts(["any"])
+            LogAdmin({"bootstrap.servers": stack.bootstrap_servers}).create_topics([topic])
         except BrokerUnavailable:
             assert time.monotonic() < deadline
         else:
