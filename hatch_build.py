@@ -25,7 +25,9 @@ MODULES = {
         *("request", "state_store", "states"),
     ),
 }
-_BUILD_REQUIREMENTS = ["mypy[mypyc]>=2.0", "pydantic>=2.11"]
+# Written for the compiler: calls into librdkafka for many records at once, and what is read and written for each of them.
+NATIVE_MODULES = ("eventsource/log/native_headers", "eventsource/log/native_consumer", "eventsource/log/native_producer")
+_BUILD_REQUIREMENTS = ["mypy[mypyc]>=2.0", "pydantic>=2.11", "cython>=3.1"]
 
 
 class CompileHook(BuildHookInterface[Any]):
@@ -57,8 +59,9 @@ def _wanted() -> bool:
 
 def _compile(root: Path, folder: Path) -> list[Path]:
     """Compiles into the folder; returns what it made. Whatever fails ends the build: a slow wheel must not pass for a fast one."""
+    from Cython.Build import cythonize
     from mypyc.build import mypycify
-    from setuptools import Distribution
+    from setuptools import Distribution, Extension
 
     sources = [f"{package}/{name}.py" for package, names in MODULES.items() for name in names]
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(root):
@@ -68,6 +71,11 @@ def _compile(root: Path, folder: Path) -> list[Path]:
             group_name="eventsource",
             target_dir=f"{scratch}/c",
         )
+        natives = [
+            Extension(module.replace("/", "."), [f"{module}.pyx"], include_dirs=[str(Path(module).parent)], libraries=["dl"])
+            for module in NATIVE_MODULES
+        ]
+        extensions += cythonize(natives, build_dir=f"{scratch}/cython", include_path=[str(root)], quiet=True)
         distribution = Distribution({"name": "eventsource-kafka", "ext_modules": extensions})
         command = distribution.get_command_obj("build_ext")
         command.build_lib, command.build_temp = str(folder), f"{scratch}/objects"

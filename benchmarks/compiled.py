@@ -22,6 +22,7 @@ from benchmarks.output import tell
 
 _BUILD: Final = Path(__file__).with_name("build")
 _PACKAGES: Final = ("eventsource", "projections", "sagas")
+_COMPILED_SUFFIXES: Final = frozenset({".py", ".pyx", ".pxd", ".h"})
 _BUILD_SECONDS: Final = 900
 _INTERPRETED: Final = "BENCHMARKS_INTERPRETED"
 
@@ -62,7 +63,9 @@ def worker_code() -> tuple[Path | None, str]:
 
 def _digest() -> str:
     digest = hashlib.sha256(sys.version.encode())
-    sources = [path for package in _PACKAGES for path in (ROOT / package).rglob("*.py")]
+    sources = [
+        path for package in _PACKAGES for path in (ROOT / package).rglob("*") if path.suffix in _COMPILED_SUFFIXES
+    ]
     for path in (ROOT / "pyproject.toml", ROOT / "hatch_build.py", *sorted(sources)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ from eventsource.errors import RecordRefused, TransactionAborted
 
 TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _ALL_REPORTED: Final = 64
-_ONE_REPORTED_IN: Final = 32
+_ONE_REPORTED_IN: Final = 256
 
 
 class Deliveries:

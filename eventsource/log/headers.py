@@ -15,6 +15,11 @@ from typing import Final, NamedTuple
 from eventsource.errors import EncodeError, HeaderError
 from eventsource.log.record import Headers
 
+try:
+    from eventsource.log import native_headers as _native
+except ImportError:  # it was not compiled
+    _native = None  # type: ignore[assignment]
+
 SPEC_VERSION: Final = b"1.0"
 ES_VERSION: Final = 1
 FLAG_ENCRYPTED_BODY: Final = 0x01  # reserved: nothing sets it yet, and a reader that meets it must not read the body
@@ -119,6 +124,8 @@ class OutcomeHeaders:
 
 def body_hash(key: bytes, type_: str, body: bytes) -> bytes:
     """The 8-byte BLAKE2b hash of a command's key, type and value: tells a repetition from another command under the same id."""
+    if _native is not None:
+        return _native.body_hash(key, type_, body)
     return blake2b(
         b"%b%b%b\0%b" % (len(key).to_bytes(4, "big"), key, type_.encode(), body), digest_size=BODY_HASH_BYTES
     ).digest()
@@ -171,6 +178,8 @@ def fact_headers(
     traceparent: bytes | None = None,
 ) -> list[tuple[str, bytes]]:
     """The headers of an event or outcome. `source` and `ce_type` are what `source_header` and `type_header` made once for all."""
+    if _native is not None and traceparent is None:
+        return _native.fact_headers(source, ce_type, ce_id, version, es)
     written = [
         _SPEC_VERSION_HEADER,
         ("ce_id", ce_id.encode()),
@@ -197,6 +206,8 @@ def type_header(type_: str, revision: int = 1) -> tuple[str, bytes]:
 def event_es(topic_id: bytes, partition: int, offset: int, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
     """The `es` header of all events of one command; topic id, partition and offset are the command's."""
     if trail is EMPTY_TRAIL:
+        if _native is not None:
+            return _native.event_es(topic_id, partition, offset, time_ms, body_hash)
         return _BARE_EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
     fixed = _EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
     return fixed + _trail_bytes(trail)
@@ -248,6 +259,10 @@ def _text_bytes(text: str) -> bytes:
 
 def read_command_headers(headers: Headers) -> CommandHeaders:
     """The headers of a command record. Raises `HeaderError` naming what is missing or malformed."""
+    if _native is not None and isinstance(headers, _native.RawHeaders):
+        read = _native.read_command(headers, CommandHeaders, EMPTY_TRAIL, _read_trail)
+        if read is not None:
+            return read
     # Read once per command: the fast way first, and a slower look only at what it stumbles over, such as a null.
     fields: dict[str, bytes] = dict(headers)  # type: ignore[arg-type]
     try:
@@ -293,6 +308,10 @@ def _command_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:
 
 def read_event_headers(headers: Headers) -> EventHeaders:
     """The headers of an event record. Raises `HeaderError` naming what is missing or malformed."""
+    if _native is not None and isinstance(headers, _native.RawHeaders):
+        read = _native.read_event(headers, EventHeaders, Origin, EMPTY_TRAIL, _read_trail)
+        if read is not None:
+            return read
     fields: dict[str, bytes] = dict(headers)  # type: ignore[arg-type]  # a null is met below
     es = _es(fields, KIND_EVENT, _EVENT.size)
     _, _, _, topic_id, partition, offset, time_ms, hash_ = _EVENT.unpack_from(es)

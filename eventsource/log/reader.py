@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
 from eventsource.errors import BrokerUnavailable
 from eventsource.log.admin import UNREACHABLE, TopicAndPartition, offset_lost, translate
 from eventsource.log.client_config import consumer_config
-from eventsource.log.record import Record, record_of
-from eventsource.log.serving import served
+from eventsource.log.fetch_error import FetchError
+from eventsource.log.record import Record
+from eventsource.log.record_consumer import Place, record_consumer
 
 _log = structlog.get_logger("eventsource.reader")
 
@@ -42,7 +43,7 @@ class LogReader:
         self._connect()
 
     def _connect(self) -> None:
-        self._consumer = Consumer(self._config)
+        self._consumer = record_consumer(self._config)
         self._known_topics: set[str] = set()
         self._assigned: dict[TopicAndPartition, int] = {}
         self._used: set[TopicAndPartition] = set()
@@ -73,7 +74,7 @@ class LogReader:
         """Stops reading these partitions."""
         removed = list(partitions)
         if removed:
-            self._consumer.incremental_unassign([TopicPartition(*where) for where in removed])
+            self._consumer.incremental_unassign(_places(dict.fromkeys(removed, 0)))
             for where in removed:
                 self._assigned.pop(where, None)
 
@@ -84,14 +85,12 @@ class LogReader:
         away for a moment is not an error here: librdkafka goes on trying, and nothing is read meanwhile.
         """
         try:
-            messages: list[Message] = served(self._consumer.consume, 1, timeout_seconds)
-            if messages and max_records > 1:
-                messages += served(self._consumer.consume, max_records - 1, 0)
+            records, errors = self._consumer.read(max_records, timeout_seconds)
         except KafkaException as error:
             raise translate(error.args[0], "reading the log", self._bootstrap) from error
-        if not messages:
-            return []
-        return [record_of(message) for message in messages if message.error() is None or self._may_pass(message)]
+        for failed in errors:
+            self._pass_or_raise(failed)
+        return records
 
     def read_to(
         self,
@@ -132,8 +131,7 @@ class LogReader:
 
         Before anything was read, it is the one that the partition was assigned at.
         """
-        (found,) = self._consumer.position([TopicPartition(topic, partition)])
-        offset = int(found.offset)
+        offset = self._consumer.position(topic, partition)
         return offset if offset >= 0 else self._assigned.get((topic, partition), offset)
 
     def close(self) -> None:
@@ -144,10 +142,7 @@ class LogReader:
         # A topic that a running consumer has not heard of yet is looked up by librdkafka's scan, once a second: a take-over,
         # which reads events, outcomes and commands in turn, would wait for three.
         for topic in topics - self._known_topics:
-            try:
-                problem = self._consumer.list_topics(topic, timeout=_METADATA_SECONDS).topics[topic].error
-            except KafkaException as error:
-                problem = error.args[0]
+            problem = self._consumer.look_up(topic, _METADATA_SECONDS)
             if problem is None:
                 self._known_topics.add(topic)
                 self._topics_seen.add(topic)
@@ -162,20 +157,17 @@ class LogReader:
     ) -> None:
         self.close()
 
-    def _may_pass(self, message: Message) -> bool:
-        """Raises what an error means, or returns False where it passes by itself: it is no record in any case."""
-        error = message.error()
-        if error is None:
-            return True
-        where = f"reading {message.topic()}[{message.partition()}]"
+    def _pass_or_raise(self, failed: FetchError) -> None:
+        """Raises what an error means, unless it passes by itself."""
+        topic, partition, error = failed
+        where = f"reading {topic}[{partition}]"
         if error.code() in _LOST:
             raise offset_lost(error, where)
         if error.fatal() or not (
             error.retriable() or error.code() in UNREACHABLE or error.code() == KafkaError._PARTITION_EOF
         ):
-            raise translate(error, where, self._bootstrap, topic_seen=message.topic() in self._topics_seen)
-        return False
+            raise translate(error, where, self._bootstrap, topic_seen=topic in self._topics_seen)
 
 
-def _places(offsets: Mapping[TopicAndPartition, int]) -> list[TopicPartition]:
-    return [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+def _places(offsets: Mapping[TopicAndPartition, int]) -> list[Place]:
+    return [(topic, number, offset) for (topic, number), offset in offsets.items()]

@@ -24,6 +24,16 @@ from eventsource.log.serving import flush, is_fatal, poll
 from eventsource.log.steps import Step
 from eventsource.log.suspicion import STATISTICS_INTERVAL_MS, Suspicion
 
+try:
+    from eventsource.log.native_producer import produce as produce_unheard
+except ImportError:  # it was not compiled, or not for this version of the client
+
+    def produce_unheard(producer: Producer, records: list[Outgoing]) -> None:
+        """Queues records, in order; nobody hears of their delivery. Raises as `Producer.produce`."""
+        for topic, partition, key, value, headers in records:
+            producer.produce(topic, value, key, partition, headers=headers)  # type: ignore[arg-type]  # pairs are what it takes
+
+
 _log = structlog.get_logger("eventsource.transactions")
 
 _FENCED: Final = frozenset(
@@ -264,6 +274,7 @@ class Transaction:
     def produce(self, records: Sequence[Outgoing]) -> None:
         """Hands records to the producer, which begins to send them."""
         produce, topics, held, found = self._producer.produce, self._topics, self._held, self._deliveries
+        unheard: list[Outgoing] = []
         try:
             for record in records:
                 topic = record.topic
@@ -274,12 +285,17 @@ class Transaction:
                 if before is None:
                     found.setdefault(topic, Deliveries())
                     continue
-                _, partition, key, value, headers = before
                 listener = found[topic].next_listener()
                 if listener is None:
-                    produce(topic, value, key, partition, headers=headers)  # type: ignore[arg-type]  # pairs are what it takes
-                else:
-                    produce(topic, value, key, partition, listener, headers=headers)  # type: ignore[arg-type]
+                    unheard.append(before)
+                    continue
+                if unheard:
+                    produce_unheard(self._producer, unheard)
+                    unheard = []
+                _, partition, key, value, headers = before
+                produce(topic, value, key, partition, listener, headers=headers)  # type: ignore[arg-type]  # pairs are what it takes
+            if unheard:
+                produce_unheard(self._producer, unheard)
             poll(self._producer)
         except Exception as error:
             # It may raise without failing the transaction: whatever it was, half of what was to be written must not be kept.

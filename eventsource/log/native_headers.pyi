@@ -1,0 +1,28 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from eventsource.log.headers import CommandHeaders, EventHeaders, Origin, Trail
+
+class RawHeaders(Sequence[tuple[str, bytes | None]]):
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any) -> Any: ...
+    def pairs(self) -> list[tuple[str, bytes | None]]: ...
+
+def read_command(
+    headers: RawHeaders,
+    cls: type[CommandHeaders],
+    no_trail: Trail,
+    read_trail: Callable[[bytes, int], Trail],
+) -> CommandHeaders | None: ...
+def read_event(
+    headers: RawHeaders,
+    cls: type[EventHeaders],
+    origin_cls: type[Origin],
+    no_trail: Trail,
+    read_trail: Callable[[bytes, int], Trail],
+) -> EventHeaders | None: ...
+def event_es(topic_id: bytes, partition: int, offset: int, time_ms: int, digest: bytes) -> bytes: ...
+def fact_headers(
+    source: tuple[str, bytes], ce_type: tuple[str, bytes], ce_id: str, version: int, es: bytes
+) -> list[tuple[str, bytes]]: ...
+def body_hash(key: bytes, type_: str, body: bytes) -> bytes: ...
