@@ -92,7 +92,7 @@ def _collect_garbage_less_often() -> None:
     # What was loaded by now is never looked through again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(400_000, 10, 10)
+    gc.set_threshold(1_000_000, 10, 10)
 
 
 @contextmanager

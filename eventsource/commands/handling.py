@@ -24,7 +24,7 @@ from eventsource.commands.handled import Handled
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.reply import topic_crc
-from eventsource.commands.request import PendingReply, Request, context_of, read_request, without_extras
+from eventsource.commands.request import PendingReply, Request, context_of, read_requests, without_extras
 from eventsource.commands.schema_patience import SchemaPatience
 from eventsource.commands.states import AggregateStates, Current
 from eventsource.commands.status import Outcome, Status
@@ -110,8 +110,7 @@ class CommandHandling:
         after `interrupt`.
         """
         handled = handled if handled is not None else Handled()
-        source = self._source
-        requests = [read_request(record, source) for record in batch]
+        requests = read_requests(list(batch), self._source)
         self.memory.prefetch(requests)
         for request in requests:
             self.deciding = request

@@ -9,7 +9,7 @@ from eventsource.commands.reply import NO_HASH, encode_reply
 from eventsource.commands.status import Status
 from eventsource.domain import Context
 from eventsource.errors import HeaderError
-from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, body_hash, read_command_headers
+from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, body_hash, read_command_headers, read_plain_commands
 from eventsource.log.partitioner import MAX_KEY_BYTES, short_key
 from eventsource.log.record import Record
 from eventsource.log.recorded import time_from_ms
@@ -26,6 +26,15 @@ class Request(NamedTuple):
     aggregate_id: str
     body_hash: bytes
     error: HeaderError | None = None
+
+
+def read_requests(records: list[Record], source: str) -> list[Request]:
+    """Reads the headers of commands, as `read_request` does."""
+    found = read_plain_commands(records, Request, MAX_KEY_BYTES)
+    return [
+        read_request(record, source) if request is None else request
+        for record, request in zip(records, found, strict=True)
+    ]
 
 
 def read_request(record: Record, source: str) -> Request:

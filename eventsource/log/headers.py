@@ -10,15 +10,17 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from eventsource.errors import EncodeError, HeaderError
-from eventsource.log.record import Headers
+from eventsource.log.record import Headers, Record
 
 try:
     from eventsource.log import native_headers as _native
 except ImportError:  # it was not compiled
     _native = None  # type: ignore[assignment]
+
+R = TypeVar("R")
 
 SPEC_VERSION: Final = b"1.0"
 ES_VERSION: Final = 1
@@ -294,6 +296,16 @@ def read_command_headers(headers: Headers) -> CommandHeaders:
     if not 0 < len(id_bytes) <= MAX_COMMAND_ID_BYTES:
         raise HeaderError(f"a command id of {len(id_bytes)} bytes: give one of 1 to {MAX_COMMAND_ID_BYTES} bytes")
     return found
+
+
+def read_plain_commands(records: list[Record], request: type[R], max_key_bytes: int) -> list[R | None]:
+    """All these commands at once, as named tuples of record, headers, aggregate id, body hash and None; None for what is unusual.
+
+    Where nothing is compiled, everything is.
+    """
+    if _native is None:
+        return [None] * len(records)
+    return _native.read_requests(records, request, CommandHeaders, EMPTY_TRAIL, _read_trail, max_key_bytes)
 
 
 def _command_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:

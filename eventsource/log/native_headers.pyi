@@ -1,7 +1,10 @@
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from eventsource.log.headers import CommandHeaders, EventHeaders, Origin, Trail
+from eventsource.log.record import Record
+
+R = TypeVar("R")
 
 class RawHeaders(Sequence[tuple[str, bytes | None]]):
     def __len__(self) -> int: ...
@@ -14,6 +17,14 @@ def read_command(
     no_trail: Trail,
     read_trail: Callable[[bytes, int], Trail],
 ) -> CommandHeaders | None: ...
+def read_requests(
+    records: list[Record],
+    request_cls: type[R],
+    headers_cls: type[CommandHeaders],
+    no_trail: Trail,
+    read_trail: Callable[[bytes, int], Trail],
+    max_key_bytes: int,
+) -> list[R | None]: ...
 def read_event(
     headers: RawHeaders,
     cls: type[EventHeaders],

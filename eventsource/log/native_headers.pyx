@@ -13,6 +13,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
+from eventsource.errors import HeaderError
+
 
 cdef extern from "blake2b.h" nogil:
     ctypedef struct blake2b_t:
@@ -176,7 +178,7 @@ cdef inline object new_tuple(type cls, Py_ssize_t size):
     return (<PyTypeObject *>cls).tp_alloc(<PyTypeObject *>cls, size)
 
 
-def read_command(RawHeaders headers not None, type cls not None, no_trail, read_trail):
+cpdef read_command(RawHeaders headers, type cls, no_trail, read_trail):
     """A `CommandHeaders`, or None: for Python's reader."""
     cdef Fields fields
     cdef int64_t expected
@@ -214,6 +216,43 @@ def read_command(RawHeaders headers not None, type cls not None, no_trail, read_
     put(found, 6, client_id)
     put(found, 7, trail)
     put(found, 8, traceparent)
+    return found
+
+
+def read_requests(
+    list records not None, type request_cls not None, type headers_cls not None, no_trail, read_trail, Py_ssize_t max_key_bytes
+):
+    """A `Request` for each `Record`, or None in its place: for Python's reader."""
+    cdef list found = []
+    cdef tuple record
+    cdef bytes key
+    cdef object value
+    for item in records:
+        if not isinstance(item, tuple) or len(item) != 7:
+            raise TypeError("a Record is a tuple of topic, partition, offset, time, key, value and headers")
+        record = <tuple>item
+        key, value = record[4], record[5]
+        headers = None
+        if type(record[6]) is RawHeaders and PyBytes_GET_SIZE(key) <= max_key_bytes:
+            try:
+                headers = read_command(record[6], headers_cls, no_trail, read_trail)
+            except HeaderError:
+                pass
+        if headers is None:
+            found.append(None)
+            continue
+        try:
+            aggregate_id = key.decode()
+        except UnicodeDecodeError:
+            found.append(None)
+            continue
+        request = new_tuple(request_cls, 5)
+        put(request, 0, record)
+        put(request, 1, headers)
+        put(request, 2, aggregate_id)
+        put(request, 3, body_hash(key, <str>(<tuple>headers)[1], b"" if value is None else value))
+        put(request, 4, None)
+        found.append(request)
     return found
 
 
@@ -314,7 +353,7 @@ def fact_headers(tuple source not None, tuple ce_type not None, str ce_id not No
     ]
 
 
-def body_hash(bytes key not None, str type_ not None, bytes body not None):
+cpdef bytes body_hash(bytes key, str type_, bytes body):
     """The 8-byte BLAKE2b hash of a command's key, type and value."""
     cdef blake2b_t state
     cdef uint8_t digest[8]

@@ -89,43 +89,53 @@ def produce(producer not None, list records not None):
     cdef rd_kafka_t *client = handle_of(producer)
     if client == NULL:
         raise RuntimeError("the producer is closed: make another")
-    cdef Py_ssize_t count = len(records), header_count = 0, i, h = 0
-    cdef list kept = []
-    cdef list topics = []
-    for record in records:
-        headers = record[4]
-        if type(headers) is not list and type(headers) is not tuple:
-            headers = list(headers)
+    cdef Py_ssize_t count = len(records), header_count = 0, i, j, size, h = 0
+    cdef list kept = [], topics = [], headers
+    cdef tuple record, pair
+    for i in range(count):
+        if not isinstance(records[i], tuple) or len(records[i]) != 5:
+            raise TypeError("an Outgoing is a tuple of topic, partition, key, value and headers")
+        record = <tuple>records[i]
+        headers = record[4] if type(record[4]) is list else list(record[4])
         kept.append(headers)
         header_count += len(headers)
-        if record[0] not in topics:
-            topics.append(record[0])
     cdef Item *items = <Item *>malloc(count * sizeof(Item) + 1)
     cdef Header *all_headers = <Header *>malloc(header_count * sizeof(Header) + 1)
-    cdef rd_kafka_topic_t **handles = <rd_kafka_topic_t **>malloc(len(topics) * sizeof(void *) + 1)
-    cdef int known = 0
+    cdef rd_kafka_topic_t **handles = <rd_kafka_topic_t **>malloc((count + 1) * sizeof(void *))
+    cdef int known = 0, topic_index = 0
+    cdef object topic = None
     cdef rd_kafka_error_t *error = NULL
-    cdef Py_ssize_t name_size
     try:
         if items == NULL or all_headers == NULL or handles == NULL:
             raise MemoryError
-        for topic in topics:
-            handles[known] = rd_kafka_topic_new(client, PyUnicode_AsUTF8AndSize(topic, &name_size), NULL)
-            if handles[known] == NULL:
-                code = rd_kafka_last_error()
-                raise KafkaException(KafkaError(code, f"topic {topic}: {rd_kafka_err2str(code).decode()}"))
-            known += 1
         for i in range(count):
-            record = records[i]
-            items[i].topic = topics.index(record[0])
+            record = <tuple>records[i]
+            if record[0] is not topic:
+                topic = record[0]
+                if topic in topics:
+                    topic_index = topics.index(topic)
+                else:
+                    handles[known] = rd_kafka_topic_new(client, PyUnicode_AsUTF8AndSize(topic, &size), NULL)
+                    if handles[known] == NULL:
+                        code = rd_kafka_last_error()
+                        raise KafkaException(KafkaError(code, f"topic {topic}: {rd_kafka_err2str(code).decode()}"))
+                    topics.append(topic)
+                    topic_index = known
+                    known += 1
+            items[i].topic = topic_index
             items[i].partition = record[1]
-            items[i].key, items[i].key_size = _bytes(record[2], &name_size), name_size
-            items[i].value, items[i].size = _bytes(record[3], &name_size), name_size
-            headers = kept[i]
-            items[i].headers = len(headers)
-            for name, value in headers:
-                all_headers[h].name = PyUnicode_AsUTF8AndSize(name, &all_headers[h].name_size)
-                all_headers[h].value = _bytes(value, &all_headers[h].size)
+            items[i].key = _bytes(record[2], &size)
+            items[i].key_size = size
+            items[i].value = _bytes(record[3], &size)
+            items[i].size = size
+            headers = <list>kept[i]
+            items[i].headers = <int>len(headers)
+            for j in range(len(headers)):
+                if not isinstance(headers[j], tuple) or len(headers[j]) != 2:
+                    raise TypeError("a header is a pair of name and value")
+                pair = <tuple>headers[j]
+                all_headers[h].name = PyUnicode_AsUTF8AndSize(pair[0], &all_headers[h].name_size)
+                all_headers[h].value = _bytes(pair[1], &all_headers[h].size)
                 h += 1
         with nogil:
             error = _produce(client, handles, items, all_headers, count)
