@@ -26,7 +26,11 @@ MODULES = {
     ),
 }
 # Written for the compiler: calls into librdkafka for many records at once, and what is read and written for each of them.
-NATIVE_MODULES = ("eventsource/log/native_headers", "eventsource/log/native_consumer", "eventsource/log/native_producer")
+NATIVE_MODULES = (
+    "eventsource/log/native_headers",
+    "eventsource/log/native_consumer",
+    "eventsource/log/native_producer",
+)
 _BUILD_REQUIREMENTS = ["mypy[mypyc]>=2.0", "pydantic>=2.11", "cython>=3.1"]
 
 
@@ -72,7 +76,9 @@ def _compile(root: Path, folder: Path) -> list[Path]:
             target_dir=f"{scratch}/c",
         )
         natives = [
-            Extension(module.replace("/", "."), [f"{module}.pyx"], include_dirs=[str(Path(module).parent)], libraries=["dl"])
+            Extension(
+                module.replace("/", "."), [f"{module}.pyx"], include_dirs=[str(Path(module).parent)], libraries=["dl"]
+            )
             for module in NATIVE_MODULES
         ]
         extensions += cythonize(natives, build_dir=f"{scratch}/cython", include_path=[str(root)], quiet=True)

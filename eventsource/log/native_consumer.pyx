@@ -318,7 +318,7 @@ cdef class NativeConsumer:
             if packed.data == NULL:
                 raise MemoryError
             raw = RawHeaders.__new__(RawHeaders)
-            raw.data, raw.size, raw.count = packed.data, packed.size, packed.count
+            raw.data, raw.count = packed.data, packed.count
             packed.data = NULL
             headers = raw
             if not packed.is_ascii:

@@ -10,8 +10,10 @@ from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
+
+from sys import byteorder
 
 from eventsource.errors import HeaderError
 
@@ -371,3 +373,23 @@ cpdef bytes body_hash(bytes key, str type_, bytes body):
     blake2b_add(&state, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
     blake2b_end(&state, digest)
     return PyBytes_FromStringAndSize(<char *>digest, 8)
+
+
+def raw_headers(list pairs not None):
+    """The headers of a record as a consumer makes them, of pairs of name and value."""
+    cdef RawHeaders found = RawHeaders.__new__(RawHeaders)
+    cdef bytes data = b"".join(
+        [
+            len(name.encode()).to_bytes(4, byteorder, signed=True)
+            + (-1 if value is None else len(value)).to_bytes(4, byteorder, signed=True)
+            + name.encode()
+            + (value or b"")
+            for name, value in pairs
+        ]
+    )
+    found.data = <char *>malloc(len(data) + 1)
+    if found.data == NULL:
+        raise MemoryError
+    memcpy(found.data, PyBytes_AS_STRING(data), len(data))
+    found.count = <int>len(pairs)
+    return found

@@ -14,9 +14,13 @@ from benchmarks.compiled import NotCompiled, compiled_folder
 
 ROOT = Path(__file__).parents[2]
 ON_COMPILED = (
+    "tests/compiled",
     "tests/unit",
     "tests/integration/test_commands_owner.py",
+    "tests/integration/test_commands_poisoned_topic.py",
     "tests/integration/test_commands_round_trip.py",
+    "tests/integration/test_log_reader.py",
+    "tests/integration/test_log_transactions.py",
 )
 
 

@@ -1,0 +1,196 @@
+"""The compiled readers and writers of headers do what those of `headers.py` do, byte by byte and error by error."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from eventsource.commands.request import read_request, read_requests
+from eventsource.errors import HeaderError
+from eventsource.log import native_headers
+from eventsource.log.headers import (
+    EMPTY_TRAIL,
+    CommandHeaders,
+    EventHeaders,
+    Origin,
+    Trail,
+    body_hash,
+    command_headers,
+    event_es,
+    event_headers,
+    fact_headers,
+    read_command_headers,
+    read_event_headers,
+)
+from eventsource.log.native_headers import raw_headers
+from eventsource.log.record import Record
+
+Pairs = list[tuple[str, bytes | None]]
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+TEXTS = st.text(max_size=20)
+TRAILS = st.builds(
+    Trail,
+    correlation_id=TEXTS,
+    causation_id=TEXTS,
+    actor=TEXTS,
+    metadata=st.dictionaries(st.text(min_size=1, max_size=5), TEXTS, max_size=2),
+) | st.just(Trail())
+COMMANDS = st.builds(
+    CommandHeaders,
+    command_id=st.text(min_size=1, max_size=40),
+    type=TEXTS,
+    source=TEXTS,
+    sent_at_ms=INT64,
+    expected_version=st.none() | st.integers(0, 2**63 - 1),
+    reply_partition=st.none() | st.integers(0, 2**31 - 1),
+    client_id=st.binary(min_size=16, max_size=16),
+    trail=TRAILS,
+    traceparent=st.none() | st.binary(max_size=600),
+)
+EVENTS = st.builds(
+    EventHeaders,
+    command_id=st.text(min_size=1, max_size=40),
+    index=st.integers(0, 2**40),
+    count=st.integers(0, 2**40),
+    type=TEXTS,
+    revision=st.integers(1, 10**6),
+    source=TEXTS,
+    version=st.integers(0, 2**63 - 1),
+    origin=st.builds(Origin, st.binary(min_size=16, max_size=16), st.integers(-(2**31), 2**31 - 1), INT64),
+    time_ms=INT64,
+    body_hash=st.binary(min_size=8, max_size=8),
+    trail=TRAILS,
+)
+NAMES = st.sampled_from(["es", "ce_id", "ce_type", "ce_source", "ce_sequence", "traceparent", "x", "ö"])
+VALUES = (
+    st.none() | st.binary(max_size=70) | st.sampled_from([b"a/1.2", b"a/b/1.2.3", b"/.", b"t.v2", b"t.v", b"+1", b" 7"])
+)
+
+
+def damaged(pairs: Pairs, draw: Callable[[Any], Any]) -> Pairs:
+    """With some header lost, doubled, exchanged, cut or changed in a byte."""
+    pairs = list(pairs)
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, max(0, len(pairs) - 1)))
+        match draw(st.sampled_from(["lose", "add", "value", "cut", "byte"])):
+            case "lose" if pairs:
+                pairs.pop(at)
+            case "value" if pairs:
+                pairs[at] = pairs[at][0], draw(VALUES)
+            case "cut" if pairs and pairs[at][1]:
+                pairs[at] = pairs[at][0], pairs[at][1][: draw(st.integers(0, len(pairs[at][1])))]  # type: ignore[arg-type,index]
+            case "byte" if pairs and pairs[at][1]:
+                changed = bytearray(pairs[at][1] or b"")
+                changed[draw(st.integers(0, len(changed) - 1))] = draw(st.integers(0, 255))
+                pairs[at] = pairs[at][0], bytes(changed)
+            case _:
+                pairs.insert(at, (draw(NAMES), draw(VALUES)))
+    return pairs
+
+
+def told(read: Callable[[Any], Any], headers: Any) -> Any:
+    try:
+        return read(headers)
+    except HeaderError as error:
+        return str(error)
+
+
+@settings(max_examples=500)
+@given(COMMANDS, st.data())
+def test_command_headers_are_read_as_by_the_reference(headers: CommandHeaders, data: st.DataObject) -> None:
+    pairs = damaged([*command_headers(headers)], data.draw)
+    assert told(read_command_headers, raw_headers(pairs)) == told(read_command_headers, pairs)
+
+
+@settings(max_examples=500)
+@given(EVENTS, st.data())
+def test_event_headers_are_read_as_by_the_reference(headers: EventHeaders, data: st.DataObject) -> None:
+    pairs = damaged([*event_headers(headers)], data.draw)
+    assert told(read_event_headers, raw_headers(pairs)) == told(read_event_headers, pairs)
+
+
+@given(st.lists(COMMANDS, max_size=4), st.binary(max_size=1_100), st.none() | st.binary(max_size=300), st.data())
+@example([], b"\xff", None, None)
+def test_requests_are_read_together_as_one_by_one(
+    commands: list[CommandHeaders], key: bytes, value: bytes | None, data: st.DataObject | None
+) -> None:
+    records = []
+    for offset, headers in enumerate(commands):
+        pairs = damaged([*command_headers(headers)], data.draw) if data is not None else []
+        records.append(Record("t", 3, offset, 99, key, value, raw_headers(pairs)))
+    found, wanted = read_requests(records, "/s"), [read_request(record, "/s") for record in records]
+    assert [each[1:4] for each in found] == [each[1:4] for each in wanted]
+    assert [str(each.error) for each in found] == [str(each.error) for each in wanted]
+    assert all(each.record is record for each, record in zip(found, records, strict=True))
+
+
+def test_what_is_plainly_right_needs_no_reference() -> None:
+    headers = CommandHeaders("c", "deposit", "/s", 7, 3, 1, bytes(range(16)), Trail(actor="Ada"), b"00-trace")
+    raw = raw_headers([*command_headers(headers)])
+    assert native_headers.read_command(raw, CommandHeaders, Trail(), lambda *_: headers.trail) == headers
+    event = EventHeaders("c/d", 2, 3, "deposited", 4, "/s", 9, Origin(bytes(16), 5, 6), 7, b"12345678")
+    raw = raw_headers([*event_headers(event)])
+    assert native_headers.read_event(raw, EventHeaders, Origin, event.trail, lambda *_: event.trail) == event
+
+
+@given(st.lists(st.tuples(st.text(max_size=8), st.none() | st.binary(max_size=20)), max_size=6))
+def test_raw_headers_are_a_sequence_of_their_pairs(pairs: Pairs) -> None:
+    raw = raw_headers(pairs)
+    assert (len(raw), list(raw), [*raw], repr(raw)) == (len(pairs), pairs, pairs, repr(pairs))
+    assert raw == pairs
+    assert raw == tuple(pairs)
+    assert raw != [*pairs, ("more", b"")]
+    assert [raw[index] for index in range(len(pairs))] == pairs
+    assert raw[-1:] == pairs[-1:]
+    assert dict(raw) == dict(pairs)
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=600), st.text(max_size=200), st.binary(max_size=600))
+def test_the_body_hash_is_the_librarys(key: bytes, type_: str, body: bytes) -> None:
+    text = len(key).to_bytes(4, "big") + key + type_.encode() + b"\0" + body
+    assert body_hash(key, type_, body) == hashlib.blake2b(text, digest_size=8).digest()
+
+
+@pytest.mark.parametrize("size", [122, 123, 124, 250, 251, 252, 100_000])
+def test_the_body_hash_is_the_librarys_at_the_ends_of_its_blocks(size: int) -> None:
+    test_the_body_hash_is_the_librarys.hypothesis.inner_test(b"", "", bytes(size))  # type: ignore[attr-defined]
+
+
+@given(
+    st.binary(min_size=16, max_size=16),
+    st.integers(-(2**31), 2**31 - 1),
+    INT64,
+    INT64,
+    st.binary(min_size=8, max_size=8),
+)
+def test_the_es_header_of_events_is_the_references(
+    topic_id: bytes, partition: int, offset: int, time_ms: int, digest: bytes
+) -> None:
+    wanted = struct.pack(">BBB16siqq8s6x", 1, 0, 2, topic_id, partition, offset, time_ms, digest)
+    assert event_es(topic_id, partition, offset, time_ms, digest, EMPTY_TRAIL) == wanted
+
+
+def test_an_es_header_of_other_sizes_is_refused() -> None:
+    with pytest.raises(ValueError, match="16 bytes"):
+        native_headers.event_es(b"short", 0, 0, 0, bytes(8))
+
+
+@given(st.text(max_size=60), st.integers(0, 2**63 - 1), st.binary(max_size=60))
+def test_the_headers_of_facts_are_the_references(ce_id: str, version: int, es: bytes) -> None:
+    source, ce_type = ("ce_source", b"/s"), ("ce_type", b"t")
+    # With a traceparent it is the reference that writes them.
+    wanted = fact_headers(source, ce_type, ce_id, version, es, b"trace")[:-1]
+    assert fact_headers(source, ce_type, ce_id, version, es) == wanted
+
+
+def test_what_is_no_record_is_refused() -> None:
+    with pytest.raises(TypeError, match="Record"):
+        native_headers.read_requests([("t",)], tuple, CommandHeaders, Trail(), lambda *_: Trail(), 10)  # type: ignore[list-item]
