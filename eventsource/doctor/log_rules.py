@@ -22,7 +22,8 @@ def _hanging(facts: Facts) -> Iterator[Problem]:
             f"{place} has a transaction that has been open for more than {facts.open_limit_seconds:g} s: nobody reads past it, and no "
             "owner can take the partition over",
             f"start a worker, which ends it if its coordinator knows it; if it stays, `kafka-transactions --bootstrap-server "
-            f"{facts.bootstrap} find-hanging --topic {topic} --partition {number}` and then `kafka-transactions … abort`",
+            f"{facts.bootstrap} find-hanging --topic {topic} --partition {number}`, and before `kafka-transactions … abort` see in "
+            "docs/doctor.md how to tell whether it was committed",
         )
 
 
