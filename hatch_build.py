@@ -46,7 +46,12 @@ class CompileHook(BuildHookInterface[Any]):
         if not _wanted() or version == "editable":  # whoever edits the sources wants to see them run
             return
         self._folder = tempfile.mkdtemp(prefix="eventsource-compile-")
-        for module in _compile(Path(self.root), Path(self._folder)):
+        try:
+            modules = _compile(Path(self.root), Path(self._folder))
+        except BaseException:
+            shutil.rmtree(self._folder)
+            raise
+        for module in modules:
             build_data["force_include"][str(module)] = str(module.relative_to(self._folder))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True

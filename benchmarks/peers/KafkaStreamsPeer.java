@@ -109,7 +109,7 @@ public final class KafkaStreamsPeer {
         properties.put("auto.offset.reset", "earliest");
         // As the framework's workers, so that a dead one is noticed after the same time.
         properties.put("consumer.session.timeout.ms", "6000");
-        properties.put("consumer.heartbeat.interval.ms", "1500");
+        properties.put("consumer.heartbeat.interval.ms", "500");
         properties.put("producer.compression.type", "lz4");
         properties.put("producer.linger.ms", given.get("linger-ms"));
         return properties;

@@ -342,7 +342,8 @@ class PartitionOwner:
 
     def _transact(self, batch: list[Record], writer: PartitionWriter, metadata: bytes | None) -> None:
         monotonic = self._parts.clock.monotonic
-        transaction = writer.begin(metadata)
+        # Of a command alone, it must be told apart whether a broker refuses what it leads to: that is not tried for ever.
+        transaction = writer.begin(metadata, all_reported=len(batch) == 1)
         handled = Handled()
         try:
             # Bit by bit: the producer sends one while the next is decided, and what was just made is still in the cache.

@@ -22,7 +22,9 @@ class Deliveries:
     an idempotent producer's records stand in a partition in the order in which they were produced.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, all_reported: bool = False) -> None:
+        """With `all_reported` every record is: whatever a broker refuses is then told with its reason."""
+        self._all_reported = all_reported
         self._produced = 0
         self._asked: list[int] = []
         self._reported: dict[int, int] = {}
@@ -31,7 +33,7 @@ class Deliveries:
     def next_listener(self) -> Callable[[KafkaError | None, Message], None] | None:
         """What to produce the next record with; None: it need not be reported."""
         index = self._produced
-        if index >= _ALL_REPORTED and index % _ONE_REPORTED_IN:
+        if index >= _ALL_REPORTED and index % _ONE_REPORTED_IN and not self._all_reported:
             self._produced = index + 1
             return None
         return self.last_listener()

@@ -10,15 +10,16 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from eventsource.errors import EncodeError, HeaderError
 from eventsource.log.record import Headers, Record
 
+_native: Any  # a module is never None to mypyc, which would take what follows from that for certain
 try:
     from eventsource.log import native_headers as _native
 except ImportError:  # it was not compiled
-    _native = None  # type: ignore[assignment]
+    _native = None
 
 R = TypeVar("R")
 
@@ -127,7 +128,8 @@ class OutcomeHeaders:
 def body_hash(key: bytes, type_: str, body: bytes) -> bytes:
     """The 8-byte BLAKE2b hash of a command's key, type and value: tells a repetition from another command under the same id."""
     if _native is not None:
-        return _native.body_hash(key, type_, body)
+        digest: bytes = _native.body_hash(key, type_, body)
+        return digest
     return blake2b(
         b"%b%b%b\0%b" % (len(key).to_bytes(4, "big"), key, type_.encode(), body), digest_size=BODY_HASH_BYTES
     ).digest()
@@ -181,7 +183,8 @@ def fact_headers(
 ) -> list[tuple[str, bytes]]:
     """The headers of an event or outcome. `source` and `ce_type` are what `source_header` and `type_header` made once for all."""
     if _native is not None and traceparent is None:
-        return _native.fact_headers(source, ce_type, ce_id, version, es)
+        made: list[tuple[str, bytes]] = _native.fact_headers(source, ce_type, ce_id, version, es)
+        return made
     written = [
         _SPEC_VERSION_HEADER,
         ("ce_id", ce_id.encode()),
@@ -209,7 +212,8 @@ def event_es(topic_id: bytes, partition: int, offset: int, time_ms: int, body_ha
     """The `es` header of all events of one command; topic id, partition and offset are the command's."""
     if trail is EMPTY_TRAIL:
         if _native is not None:
-            return _native.event_es(topic_id, partition, offset, time_ms, body_hash)
+            es: bytes = _native.event_es(topic_id, partition, offset, time_ms, body_hash)
+            return es
         return _BARE_EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
     fixed = _EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
     return fixed + _trail_bytes(trail)
@@ -262,7 +266,7 @@ def _text_bytes(text: str) -> bytes:
 def read_command_headers(headers: Headers) -> CommandHeaders:
     """The headers of a command record. Raises `HeaderError` naming what is missing or malformed."""
     if _native is not None and isinstance(headers, _native.RawHeaders):
-        read = _native.read_command(headers, CommandHeaders, EMPTY_TRAIL, _read_trail)
+        read: CommandHeaders | None = _native.read_command(headers, CommandHeaders, EMPTY_TRAIL, _read_trail)
         if read is not None:
             return read
     # Read once per command: the fast way first, and a slower look only at what it stumbles over, such as a null.
@@ -305,7 +309,10 @@ def read_plain_commands(records: list[Record], request: type[R], max_key_bytes: 
     """
     if _native is None:
         return [None] * len(records)
-    return _native.read_requests(records, request, CommandHeaders, EMPTY_TRAIL, _read_trail, max_key_bytes)
+    found: list[R | None] = _native.read_requests(
+        records, request, CommandHeaders, EMPTY_TRAIL, _read_trail, max_key_bytes
+    )
+    return found
 
 
 def _command_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:
@@ -321,7 +328,7 @@ def _command_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:
 def read_event_headers(headers: Headers) -> EventHeaders:
     """The headers of an event record. Raises `HeaderError` naming what is missing or malformed."""
     if _native is not None and isinstance(headers, _native.RawHeaders):
-        read = _native.read_event(headers, EventHeaders, Origin, EMPTY_TRAIL, _read_trail)
+        read: EventHeaders | None = _native.read_event(headers, EventHeaders, Origin, EMPTY_TRAIL, _read_trail)
         if read is not None:
             return read
     fields: dict[str, bytes] = dict(headers)  # type: ignore[arg-type]  # a null is met below

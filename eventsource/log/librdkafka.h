@@ -82,7 +82,7 @@ typedef struct {
 
 enum { VTYPE_RKT = 2, VTYPE_PARTITION = 3, VTYPE_VALUE = 4, VTYPE_KEY = 5, VTYPE_MSGFLAGS = 7, VTYPE_HEADERS = 10 };
 enum { MSG_F_COPY = 0x2, TYPE_CONSUMER = 1, CONF_OK = 0 };
-enum { ERR_QUEUE_FULL = -184, ERR_FATAL = -150, ERR_PARTITION_EOF = -191 };
+enum { ERR_QUEUE_FULL = -184, ERR_FATAL = -150, DESTROY_NO_CONSUMER_CLOSE = 0x8 };
 
 typedef void (*rd_kafka_error_cb_t)(rd_kafka_t *, int, const char *, void *);
 
@@ -91,6 +91,7 @@ typedef void (*rd_kafka_error_cb_t)(rd_kafka_t *, int, const char *, void *);
     X(rd_kafka_err2str, const char *, (int)) \
     X(rd_kafka_last_error, int, (void)) \
     X(rd_kafka_error_code, int, (const rd_kafka_error_t *)) \
+    X(rd_kafka_error_is_fatal, int, (const rd_kafka_error_t *)) \
     X(rd_kafka_error_string, const char *, (const rd_kafka_error_t *)) \
     X(rd_kafka_error_destroy, void, (rd_kafka_error_t *)) \
     X(rd_kafka_fatal_error, int, (rd_kafka_t *, char *, size_t)) \
@@ -101,6 +102,7 @@ typedef void (*rd_kafka_error_cb_t)(rd_kafka_t *, int, const char *, void *);
     X(rd_kafka_conf_set_opaque, void, (rd_kafka_conf_t *, void *)) \
     X(rd_kafka_new, rd_kafka_t *, (int, rd_kafka_conf_t *, char *, size_t)) \
     X(rd_kafka_destroy, void, (rd_kafka_t *)) \
+    X(rd_kafka_destroy_flags, void, (rd_kafka_t *, int)) \
     X(rd_kafka_consumer_close, int, (rd_kafka_t *)) \
     X(rd_kafka_poll_set_consumer, int, (rd_kafka_t *)) \
     X(rd_kafka_queue_get_consumer, rd_kafka_queue_t *, (rd_kafka_t *)) \

@@ -59,7 +59,8 @@ class Membership:
         config = consumer_config(client_config, group)
         if config.get("group.protocol", "classic") == "classic":
             config.setdefault("session.timeout.ms", int(session_timeout_seconds * 1_000))
-            config.setdefault("heartbeat.interval.ms", max(100, int(session_timeout_seconds * 1_000 / 4)))
+            # Members hear of a rebalance in the answer to their next heartbeat: the usual third of a session is long to wait.
+            config.setdefault("heartbeat.interval.ms", max(100, int(session_timeout_seconds * 1_000 / 12)))
             config.setdefault("partition.assignment.strategy", "cooperative-sticky")
         self._bootstrap = str(client_config.get("bootstrap.servers", ""))
         self._consumer_config = config

@@ -53,7 +53,7 @@ cdef extern from "librdkafka.h" nogil:
     ctypedef struct rd_kafka_metadata_t:
         int topic_cnt
         rd_kafka_metadata_topic_t *topics
-    int TYPE_CONSUMER, CONF_OK, ERR_FATAL
+    int TYPE_CONSUMER, CONF_OK, ERR_FATAL, DESTROY_NO_CONSUMER_CLOSE
     const char *rd_kafka_err2str(int code)
     int rd_kafka_last_error()
     int rd_kafka_error_code(const rd_kafka_error_t *error)
@@ -69,6 +69,7 @@ cdef extern from "librdkafka.h" nogil:
     void rd_kafka_conf_set_opaque(rd_kafka_conf_t *config, void *opaque)
     rd_kafka_t *rd_kafka_new(int type, rd_kafka_conf_t *config, char *text, size_t size)
     void rd_kafka_destroy(rd_kafka_t *client)
+    void rd_kafka_destroy_flags(rd_kafka_t *client, int flags)
     int rd_kafka_consumer_close(rd_kafka_t *client)
     int rd_kafka_poll_set_consumer(rd_kafka_t *client)
     rd_kafka_queue_t *rd_kafka_queue_get_consumer(rd_kafka_t *client)
@@ -134,6 +135,8 @@ cdef void note_error(rd_kafka_t *client, int code, const char *reason, void *opa
     """librdkafka's `error_cb`. It runs in the thread that reads, which tells of it when it has the lock again."""
     cdef Notes *notes = <Notes *>opaque
     cdef Note *note
+    if notes.count == NOTED and code == ERR_FATAL:
+        notes.count -= 1  # of many, one must not be missed
     if notes.count < NOTED:
         note = &notes.notes[notes.count]
         note.code = code
@@ -154,14 +157,16 @@ cdef class NativeConsumer:
     def __cinit__(self, dict config not None, report):
         """`config` holds texts alone. Raises `KafkaException` for what librdkafka does not take."""
         cdef char text[TEXT_BYTES]
-        cdef rd_kafka_conf_t *settings = rd_kafka_conf_new()
+        cdef rd_kafka_conf_t *settings
         self.report = report
         self.topic_name, self.topic = b"", ""
         self.notes = <Notes *>calloc(1, sizeof(Notes))
         if self.notes == NULL:
             raise MemoryError
-        for name, value in config.items():
-            if rd_kafka_conf_set(settings, name.encode(), value.encode(), text, TEXT_BYTES) != CONF_OK:
+        pairs = [(name.encode(), value.encode()) for name, value in config.items()]
+        settings = rd_kafka_conf_new()
+        for name, value in pairs:
+            if rd_kafka_conf_set(settings, <bytes>name, <bytes>value, text, TEXT_BYTES) != CONF_OK:
                 rd_kafka_conf_destroy(settings)
                 raise KafkaException(KafkaError(KafkaError._INVALID_ARG, text.decode(errors="replace")))
         rd_kafka_conf_set_opaque(settings, self.notes)
@@ -175,21 +180,24 @@ cdef class NativeConsumer:
         self.queue = rd_kafka_queue_get_consumer(self.client)
 
     def __dealloc__(self):
-        self._close()
+        self._close(DESTROY_NO_CONSUMER_CLOSE)  # whoever collects it must not wait
 
     def close(self):
         """Lets go of everything. What is called later raises `RuntimeError`."""
-        self._close()
+        self._close(0)
 
-    cdef _close(self):
+    cdef _close(self, int flags):
         cdef rd_kafka_t *client = self.client
         cdef rd_kafka_queue_t *queue = self.queue
         self.client, self.queue = NULL, NULL
         if client != NULL:
             with nogil:
                 rd_kafka_queue_destroy(queue)
-                rd_kafka_consumer_close(client)
-                rd_kafka_destroy(client)
+                if flags:
+                    rd_kafka_destroy_flags(client, flags)
+                else:
+                    rd_kafka_consumer_close(client)
+                    rd_kafka_destroy(client)
         free(self.notes)
         self.notes = NULL
 
@@ -272,6 +280,8 @@ cdef class NativeConsumer:
         Raises `KafkaException` for a fatal error, and what a signal's handler raises.
         """
         self._open()
+        if max_records < 1:
+            raise ValueError(f"max_records={max_records}: read one at least")
         cdef rd_kafka_message_t **messages = <rd_kafka_message_t **>malloc(max_records * sizeof(void *) + 1)
         cdef Packed *packed = <Packed *>calloc(max_records + 1, sizeof(Packed))
         cdef rd_kafka_queue_t *queue = self.queue
@@ -403,9 +413,13 @@ cdef void pack(const rd_kafka_message_t *message, Packed *packed) noexcept nogil
 
 cdef rd_kafka_topic_partition_list_t *_listed(list places) except NULL:
     cdef rd_kafka_topic_partition_list_t *partitions = rd_kafka_topic_partition_list_new(len(places))
-    for topic, partition, offset in places:
-        name = topic.encode()
-        rd_kafka_topic_partition_list_add(partitions, name, partition).offset = offset
+    try:
+        for topic, partition, offset in places:
+            name = topic.encode()
+            rd_kafka_topic_partition_list_add(partitions, name, partition).offset = offset
+    except BaseException:
+        rd_kafka_topic_partition_list_destroy(partitions)
+        raise
     return partitions
 
 

@@ -64,6 +64,8 @@ cdef class RawHeaders:
         return self.pairs()[index]
 
     def __eq__(self, other):
+        if not isinstance(other, (RawHeaders, list, tuple)):
+            return NotImplemented
         return self.pairs() == list(other)
 
     def __repr__(self):
@@ -182,6 +184,8 @@ cdef inline object new_tuple(type cls, Py_ssize_t size):
 
 cpdef read_command(RawHeaders headers, type cls, no_trail, read_trail):
     """A `CommandHeaders`, or None: for Python's reader."""
+    if headers is None or cls is None:
+        raise TypeError("raw headers are wanted, and the class to make")
     cdef Fields fields
     cdef int64_t expected
     cdef int32_t reply_partition
@@ -233,6 +237,8 @@ def read_requests(
         if not isinstance(item, tuple) or len(item) != 7:
             raise TypeError("a Record is a tuple of topic, partition, offset, time, key, value and headers")
         record = <tuple>item
+        if type(record[4]) is not bytes:
+            raise TypeError("the key of a Record is bytes")
         key, value = record[4], record[5]
         headers = None
         if type(record[6]) is RawHeaders and PyBytes_GET_SIZE(key) <= max_key_bytes:
@@ -357,6 +363,8 @@ def fact_headers(tuple source not None, tuple ce_type not None, str ce_id not No
 
 cpdef bytes body_hash(bytes key, str type_, bytes body):
     """The 8-byte BLAKE2b hash of a command's key, type and value."""
+    if key is None or type_ is None or body is None:
+        raise TypeError("key and body are bytes, and the type is a text")
     cdef blake2b_t state
     cdef uint8_t digest[8]
     cdef Py_ssize_t type_size

@@ -36,6 +36,7 @@ cdef extern from "librdkafka.h" nogil:
         Argument u
     int VTYPE_RKT, VTYPE_PARTITION, VTYPE_VALUE, VTYPE_KEY, VTYPE_MSGFLAGS, VTYPE_HEADERS, MSG_F_COPY, ERR_QUEUE_FULL
     int rd_kafka_error_code(const rd_kafka_error_t *error)
+    int rd_kafka_error_is_fatal(const rd_kafka_error_t *error)
     const char *rd_kafka_error_string(const rd_kafka_error_t *error)
     void rd_kafka_error_destroy(rd_kafka_error_t *error)
     int rd_kafka_last_error()
@@ -141,10 +142,11 @@ def produce(producer not None, list records not None):
             error = _produce(client, handles, items, all_headers, count)
         if error != NULL:
             code, text = rd_kafka_error_code(error), rd_kafka_error_string(error).decode(errors="replace")
+            is_fatal = bool(rd_kafka_error_is_fatal(error))
             rd_kafka_error_destroy(error)
             if code == ERR_QUEUE_FULL:
                 raise BufferError(text)
-            raise KafkaException(KafkaError(code, f"Unable to produce message: {text}"))
+            raise KafkaException(KafkaError(code, f"Unable to produce message: {text}", is_fatal))
     finally:
         for i in range(known):
             rd_kafka_topic_destroy(handles[i])

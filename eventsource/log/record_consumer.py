@@ -20,6 +20,10 @@ Place = tuple[str, int, int]
 """Topic, partition, offset."""
 
 _ERROR_CALLBACK: Final = "error_cb"
+_CLIENTS_OWN: Final = frozenset(
+    {"sasl.oauthbearer.metadata.authentication.type", "plugin.library.paths", "default.topic.config"}
+)
+"""Settings that confluent_kafka does more about than to pass them on."""
 
 
 class RecordConsumer(Protocol):
@@ -93,13 +97,16 @@ class ClientConsumer:
 def record_consumer(config: Mapping[str, Any]) -> RecordConsumer:
     """The fastest consumer for these settings: the compiled one has no callbacks besides `error_cb`."""
     texts = _texts(config)
-    if NativeConsumer is None or texts is None:
+    report = config.get(_ERROR_CALLBACK)
+    if NativeConsumer is None or texts is None or not callable(report):
         return ClientConsumer(config)
-    return NativeConsumer(texts, config[_ERROR_CALLBACK])
+    return NativeConsumer(texts, report)
 
 
 def _texts(config: Mapping[str, Any]) -> dict[str, str] | None:
     """The settings as librdkafka takes them; None where there is one that only confluent_kafka knows what to do with."""
+    if not _CLIENTS_OWN.isdisjoint(config):
+        return None
     texts: dict[str, str] = {}
     for name, value in config.items():
         if name == _ERROR_CALLBACK:

@@ -182,13 +182,18 @@ class PartitionWriter:
         transaction.produce(records)
         return transaction.commit(offset)
 
-    def begin(self, group_metadata: bytes | None) -> Transaction:
+    def begin(self, group_metadata: bytes | None, *, all_reported: bool = False) -> Transaction:
         """Begins a transaction. `group_metadata` must have been captured before its commands were read.
+
+        With `all_reported`, a record that a broker refuses is told of as such, however many there are; else it may show as a
+        transaction that was aborted.
 
         Raises `Fenced` when the metadata is none that a broker checks, or another owner has the partition.
         """
         metadata = check_group_metadata(group_metadata)
-        transaction = Transaction(self, self._producers[self._turn], self._suspicions[self._turn], metadata)
+        transaction = Transaction(
+            self, self._producers[self._turn], self._suspicions[self._turn], metadata, all_reported=all_reported
+        )
         self._turn = 1 - self._turn
         return transaction
 
@@ -256,7 +261,16 @@ class Transaction:
     not known: memory must go back to what the log holds. After an error the transaction is over.
     """
 
-    def __init__(self, writer: PartitionWriter, producer: Producer, suspicion: Suspicion, metadata: bytes) -> None:
+    def __init__(
+        self,
+        writer: PartitionWriter,
+        producer: Producer,
+        suspicion: Suspicion,
+        metadata: bytes,
+        *,
+        all_reported: bool = False,
+    ) -> None:
+        self._all_reported = all_reported
         self._writer = writer
         self._producer = producer
         self._suspicion = suspicion
@@ -283,7 +297,7 @@ class Transaction:
                 before = held.get(topic)
                 held[topic] = record
                 if before is None:
-                    found.setdefault(topic, Deliveries())
+                    found.setdefault(topic, Deliveries(all_reported=self._all_reported))
                     continue
                 listener = found[topic].next_listener()
                 if listener is None:

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, cimpl
 from confluent_kafka.admin import NewTopic
 
+from eventsource.log import record_consumer as record_consumer_module
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import consumer_config, producer_config
 from eventsource.log.native_consumer import NativeConsumer
@@ -230,10 +231,24 @@ def test_a_setting_that_librdkafka_does_not_take_is_refused() -> None:
         record_consumer(consumer_config({"bootstrap.servers": "127.0.0.1:1", "fetch.wait.max.ms": "soon"}, "none"))
 
 
-def test_settings_that_only_the_client_understands_are_left_to_it() -> None:
-    made = record_consumer(consumer_config({"bootstrap.servers": "127.0.0.1:1", "throttle_cb": lambda _: None}, "none"))
+@pytest.mark.parametrize("more", [{"throttle_cb": lambda _: None}, {"default.topic.config": {}}])
+def test_settings_that_only_the_client_understands_are_left_to_it(more: Config) -> None:
+    made = record_consumer(consumer_config({"bootstrap.servers": "127.0.0.1:1", **more}, "none"))
     made.close()
     assert isinstance(made, ClientConsumer)
+
+
+def test_tokens_that_the_client_gets_by_itself_are_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_consumer_module, "ClientConsumer", dict)
+    settings = {"bootstrap.servers": "x", "sasl.oauthbearer.metadata.authentication.type": "aws_iam"}
+    assert isinstance(record_consumer(consumer_config(settings, "none")), dict)
+
+
+def test_nothing_at_all_cannot_be_read(config: Config) -> None:
+    consumer = native(config)
+    with pytest.raises(ValueError, match="one at least"):
+        consumer.read(0, 0.0)
+    consumer.close()
 
 
 def test_a_closed_consumer_refuses_everything(config: Config) -> None:

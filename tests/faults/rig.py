@@ -168,7 +168,9 @@ class Rig:
     ) -> WorkerProcess:
         name = f"worker-{len(self.workers) + 1}"
         state_dir = self.folder / ("state" if self._one_machine and not own_store else f"{name}.state")
-        path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))  # what is compiled may stand there
+        path = os.pathsep.join(
+            filter(None, (os.environ.get("PYTHONPATH"), str(ROOT)))
+        )  # what is compiled may stand there
         own = {"EVENTSOURCE_WORKER__STATE_DIR": str(state_dir), "PYTHONPATH": path}
         environment = {**os.environ, **variables(settings), **own}
         environment.pop(SEED_VARIABLE, None)  # a worker refuses what is no setting

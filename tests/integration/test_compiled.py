@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 ON_COMPILED = (
     "tests/compiled",
     "tests/unit",
+    "tests/faults/test_kills_at_steps.py",
     "tests/integration/test_commands_owner.py",
     "tests/integration/test_commands_poisoned_topic.py",
     "tests/integration/test_commands_round_trip.py",
@@ -43,6 +45,16 @@ def test_what_runs_for_every_command_is_compiled(environment: dict[str, str]) ->
     told = run(environment, "-c", "from eventsource.commands import handling; print(handling.__file__)")
     assert not told.stdout.strip().endswith(".py"), told.stderr
     assert Path(told.stdout.strip()).is_relative_to(environment["PYTHONPATH"].partition(os.pathsep)[0])
+
+
+def test_what_is_written_for_the_compiler_may_be_missing(environment: dict[str, str], tmp_path: Path) -> None:
+    """A version of the client that it was not tried with, a library that cannot be loaded: all goes on, slower."""
+    compiled = Path(environment["PYTHONPATH"].partition(os.pathsep)[0])
+    shutil.copytree(compiled, tmp_path / "partly", ignore=shutil.ignore_patterns("native_*.so"))
+    partly = {**environment, "PYTHONPATH": f"{tmp_path / 'partly'}{os.pathsep}{ROOT}"}
+    tests = ["tests/unit/test_log_headers.py", "tests/unit/test_commands_handling.py"]
+    ran = run(partly, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
+    assert ran.returncode == 0, ran.stdout[-5_000:]
 
 
 def test_the_tests_hold_on_compiled_code(environment: dict[str, str], eventsource_stack: Any) -> None:
