@@ -131,6 +131,18 @@ def test_requests_are_read_together_as_one_by_one(
     assert all(each.record is record for each, record in zip(found, records, strict=True))
 
 
+@pytest.mark.parametrize(
+    "digits",
+    [b"9223372036854775807", b"9223372036854775808", b"18446744073709551617", b"00000000000000000007", b"9" * 30, b""],
+)
+@pytest.mark.parametrize("name", ["ce_sequence", "ce_id", "ce_type"])
+def test_numbers_beyond_64_bits_are_those_of_the_reference(name: str, digits: bytes) -> None:
+    headers = EventHeaders("c", 1, 1, "t", 1, "/s", 1, Origin(bytes(16), 0, 0), 0, bytes(8))
+    value = {"ce_sequence": digits, "ce_id": b"c/%b.%b" % (digits, digits), "ce_type": b"t.v" + digits}[name]
+    pairs = [(each, value if each == name else old) for each, old in event_headers(headers)]
+    assert told(read_event_headers, raw_headers([*pairs])) == told(read_event_headers, pairs)
+
+
 def test_what_is_plainly_right_needs_no_reference() -> None:
     headers = CommandHeaders("c", "deposit", "/s", 7, 3, 1, bytes(range(16)), Trail(actor="Ada"), b"00-trace")
     raw = raw_headers([*command_headers(headers)])
