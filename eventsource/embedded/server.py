@@ -146,10 +146,10 @@ class Server:
 
     def ask_to_stop(self) -> None:
         """Sends its stop signal, once, if it runs; `stop` then waits. A paused server sees it too."""
-        if self.is_running and not self._asked:
-            self.send(self._stop_signal)
-            self.send(signal.SIGCONT)
+        if self._process is not None and self.is_running and not self._asked:
             self._asked = True
+            for number in (self._stop_signal, signal.SIGCONT):
+                self._process.send_signal(number)  # nothing to one that ended meanwhile, as it does between the two
 
     def stop(self, timeout_seconds: float, *, stop_signal: int | None = None) -> None:
         """Ends the server, by SIGKILL after the time-out, and forgets it. Does nothing if it does not run."""
