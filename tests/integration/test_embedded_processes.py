@@ -213,7 +213,7 @@ guard.watch(ProcessRecord.of(kept.pid, "kept"))
 guard.forget(ProcessRecord.of(kept.pid, "kept"))
 print(child.pid, kept.pid, guard.pid, flush=True)
 if sys.argv[2] == "fork":
-    print(os.fork(), flush=True)
+    os.write(1, b"%d\\n" % os.fork())  # in one piece: both write, and `print` may write the line's end apart
 time.sleep(600)
 """
 
