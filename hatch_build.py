@@ -27,9 +27,11 @@ MODULES = {
 }
 # Written for the compiler: calls into librdkafka for many records at once, and what is read and written for each of them.
 NATIVE_MODULES = (
+    "eventsource/commands/native_answers",
     "eventsource/log/native_headers",
     "eventsource/log/native_consumer",
     "eventsource/log/native_producer",
+    "eventsource/schemas/native_records",
 )
 _BUILD_REQUIREMENTS = ["mypy[mypyc]>=2.0", "pydantic>=2.11", "cython>=3.1"]
 

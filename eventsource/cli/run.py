@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import threading
@@ -16,6 +15,7 @@ import typer
 
 from eventsource.cli.options import Reference, find_app
 from eventsource.cli.output import print_json
+from eventsource.cli.process_memory import collect_garbage_less_often, give_large_blocks_back
 from eventsource.settings import load_settings
 
 _log = structlog.get_logger("eventsource.worker")
@@ -68,7 +68,8 @@ def run(
     port = settings.worker.health_port if health_port is None else health_port
     # A second worker on one machine needs no setting: only a port that somebody asked for must be that one.
     preferred = health_port is None and "health_port" not in settings.worker.model_fields_set
-    _collect_garbage_less_often()
+    collect_garbage_less_often()
+    give_large_blocks_back()
     with (
         HealthServer(settings.worker.health_host, port, worker, preferred=preferred) as health,
         stopped_by_signals(worker.stop),
@@ -84,15 +85,6 @@ def run(
             "pid": os.getpid(),
         }
         worker.run(on_ready=lambda: print_json(ready, indent=None) if json else None)
-
-
-def _collect_garbage_less_often() -> None:
-    # A worker makes many objects that no cycle ties together: four owners with a batch each hold some 200,000. A collection
-    # that begins while they are alive looks through all of them and finds nothing; it took a seventh of a worker's time.
-    # What was loaded by now is never looked through again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(1_000_000, 10, 10)
 
 
 @contextmanager

@@ -5,10 +5,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from eventsource.commands.generations import Generations
 from eventsource.commands.status import Status
+
+_native: Any  # a module is never None to mypyc, which would take what follows from that for certain
+try:
+    from eventsource.commands import native_answers as _native
+except ImportError:  # it was not compiled
+    _native = None
 
 CLOCK_SKEW_MS: Final = 3_600_000
 """How far a sender's clock may differ from the broker's, in milliseconds: ids are kept that much longer than the window."""
@@ -21,7 +27,7 @@ _FIXED: Final = struct.Struct(
 )  # body hash, status, version, offset, length of the code; code and details follow
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Answer:
     """The first answer to a command. `offset` is that of the aggregate's newest event, -1 where it has none.
 
@@ -32,13 +38,34 @@ class Answer:
     status: Status
     version: int
     offset: int
-    index: int = -1
-    code: str = ""
-    details: str = ""
+    index: int
+    code: str
+    details: str
+
+    def __init__(  # written out: compiled, it is half of the one that is made at run time
+        self,
+        body_hash: bytes,
+        status: Status,
+        version: int,
+        offset: int,
+        index: int = -1,
+        code: str = "",
+        details: str = "",
+    ) -> None:
+        self.body_hash = body_hash
+        self.status = status
+        self.version = version
+        self.offset = offset
+        self.index = index
+        self.code = code
+        self.details = details
 
     def pack(self) -> bytes:
         """The answer as memory and state store keep it."""
         if not self.code and not self.details:
+            if _native is not None:
+                packed: bytes = _native.pack_answer(self.body_hash, self.status, self.version, self.offset)
+                return packed
             return _FIXED.pack(self.body_hash, self.status, self.version, self.offset, 0)
         code = self.code.encode()
         fixed = _FIXED.pack(self.body_hash, self.status, self.version, self.offset, len(code))
@@ -116,7 +143,7 @@ class Deduplication:
         self, command_id: str, body_hash: bytes, version: int, offset: int, appended_at_ms: int
     ) -> None:
         """Notes that a command was accepted, as one of its events in the log shows."""
-        self._keep(command_id, _FIXED.pack(body_hash, Status.ACCEPTED, version, offset, 0), appended_at_ms)
+        self._keep(command_id, Answer(body_hash, Status.ACCEPTED, version, offset).pack(), appended_at_ms)
 
     def _keep(self, command_id: str, packed: bytes, appended_at_ms: int) -> None:
         if self.is_forgotten(appended_at_ms):

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eventsource.commands.status import Status
 from eventsource.errors import DecodeError
+
+_native: Any  # a module is never None to mypyc, which would take what follows from that for certain
+try:
+    from eventsource.commands import native_answers as _native
+except ImportError:  # it was not compiled
+    _native = None
 
 _VERSION: Final = 1
 # version, status, partition, offset, aggregate version, CRC of the topic, body hash, lengths of id, code, details, state
@@ -98,8 +104,12 @@ def encode_reply(
     body_hash: bytes = NO_HASH,
 ) -> bytes:
     """The bytes of a `Reply` that need not be made for it."""
+    plain = not (code or details or state)
+    if plain and _native is not None:
+        data: bytes = _native.encode_reply(command_id, status, partition, offset, version, topic_crc, body_hash)
+        return data
     id_bytes = command_id.encode()
-    if not (code or details or state):
+    if plain:
         return (
             _FIXED.pack(_VERSION, status, partition, offset, version, topic_crc, body_hash, len(id_bytes), 0, 0, 0)
             + id_bytes

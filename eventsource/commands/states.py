@@ -18,7 +18,7 @@ Reread = Callable[[], tuple[Event, ...]]
 _Applied = list[tuple[tuple[Event, ...], Reread | None, int]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Current:
     """An aggregate at a version. `offset` is that of its newest event.
 
@@ -30,8 +30,15 @@ class Current:
     state: Aggregate[Any]
     version: int
     offset: int
-    index: int = -1
-    applied: _Applied | None = None
+    index: int
+    applied: _Applied | None
+
+    def __init__(self, state: Aggregate[Any], version: int, offset: int) -> None:  # written out, as that of `Answer`
+        self.state = state
+        self.version = version
+        self.offset = offset
+        self.index = -1
+        self.applied = None
 
 
 class AggregateStates:

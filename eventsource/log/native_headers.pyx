@@ -40,12 +40,11 @@ cdef enum:
     NO_TRAIL_BYTES = 6
     MAX_COMMAND_ID_BYTES = 1024
     MAX_TRACE_PARENT_BYTES = 512
-
-cdef tuple _SPEC_VERSION = ("ce_specversion", b"1.0")
+    MAX_HEADERS_BYTES = 1 << 30
 
 
 cdef class RawHeaders:
-    """The headers of one record that was read: pairs of name and value, made when somebody looks at them.
+    """The headers of one record: pairs of name and value, made when somebody looks at them.
 
     In memory: for each header the lengths of name and value (-1: null), then both.
     """
@@ -341,23 +340,44 @@ def event_es(bytes topic_id not None, int32_t partition, int64_t offset, int64_t
     return PyBytes_FromStringAndSize(es, EVENT_BYTES + NO_TRAIL_BYTES)
 
 
+cdef inline char *write_header(char *at, const char *name, Py_ssize_t name_size, const char *value, Py_ssize_t size) noexcept:
+    cdef int32_t[2] lengths = [<int32_t>name_size, <int32_t>size]
+    memcpy(at, lengths, 8)
+    memcpy(at + 8, name, name_size)
+    memcpy(at + 8 + name_size, value, size)
+    return at + 8 + name_size + size
+
+
 def fact_headers(tuple source not None, tuple ce_type not None, str ce_id not None, uint64_t version, bytes es not None):
     """The headers of an event or outcome, without a `traceparent`."""
     cdef char sequence[20]
-    cdef Py_ssize_t size
-    cdef const char *id_at = PyUnicode_AsUTF8AndSize(ce_id, &size)
+    cdef Py_ssize_t id_size, source_name_size, type_name_size
+    cdef const char *id_at = PyUnicode_AsUTF8AndSize(ce_id, &id_size)
+    cdef const char *source_name = PyUnicode_AsUTF8AndSize(source[0], &source_name_size)
+    cdef const char *type_name = PyUnicode_AsUTF8AndSize(ce_type[0], &type_name_size)
+    cdef bytes source_value = source[1], type_value = ce_type[1]
+    if source_value is None or type_value is None:
+        raise TypeError("source and type have a value")
     cdef int i
     for i in range(19, -1, -1):
         sequence[i] = c"0" + <char>(version % 10)
         version //= 10
-    return [
-        _SPEC_VERSION,
-        ("ce_id", PyBytes_FromStringAndSize(id_at, size)),
-        source,
-        ce_type,
-        ("ce_sequence", PyBytes_FromStringAndSize(sequence, 20)),
-        ("es", es),
-    ]
+    cdef Py_ssize_t size = 6 * 8 + 14 + 3 + 5 + id_size + source_name_size + PyBytes_GET_SIZE(source_value)
+    size += type_name_size + PyBytes_GET_SIZE(type_value) + 11 + 20 + 2 + PyBytes_GET_SIZE(es)
+    if size > MAX_HEADERS_BYTES:
+        raise OverflowError("headers of more than a gigabyte")
+    cdef RawHeaders found = RawHeaders.__new__(RawHeaders)
+    found.data = <char *>malloc(size)
+    if found.data == NULL:
+        raise MemoryError
+    found.count = 6
+    cdef char *at = write_header(found.data, b"ce_specversion", 14, b"1.0", 3)
+    at = write_header(at, b"ce_id", 5, id_at, id_size)
+    at = write_header(at, source_name, source_name_size, PyBytes_AS_STRING(source_value), PyBytes_GET_SIZE(source_value))
+    at = write_header(at, type_name, type_name_size, PyBytes_AS_STRING(type_value), PyBytes_GET_SIZE(type_value))
+    at = write_header(at, b"ce_sequence", 11, sequence, 20)
+    write_header(at, b"es", 2, PyBytes_AS_STRING(es), PyBytes_GET_SIZE(es))
+    return found
 
 
 cpdef bytes body_hash(bytes key, str type_, bytes body):

@@ -8,6 +8,9 @@ lock anew when it arrives.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from eventsource.log.native_headers cimport RawHeaders
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import cimpl
@@ -77,6 +80,7 @@ cdef struct Item:
     const void *value
     size_t size
     int headers
+    const char *raw_headers  # in the form of `RawHeaders`, or NULL: they are the next of the others
 
 
 def produce(producer not None, list records not None):
@@ -90,13 +94,16 @@ def produce(producer not None, list records not None):
     cdef rd_kafka_t *client = handle_of(producer)
     if client == NULL:
         raise RuntimeError("the producer is closed: make another")
-    cdef Py_ssize_t count = len(records), header_count = 0, i, j, size, h = 0
+    cdef Py_ssize_t count = len(records), header_count = 0, i, j, k = 0, size, h = 0
     cdef list kept = [], topics = [], headers
     cdef tuple record, pair
+    cdef RawHeaders raw
     for i in range(count):
         if not isinstance(records[i], tuple) or len(records[i]) != 5:
             raise TypeError("an Outgoing is a tuple of topic, partition, key, value and headers")
         record = <tuple>records[i]
+        if type(record[4]) is RawHeaders:
+            continue
         headers = record[4] if type(record[4]) is list else list(record[4])
         kept.append(headers)
         header_count += len(headers)
@@ -129,7 +136,14 @@ def produce(producer not None, list records not None):
             items[i].key_size = size
             items[i].value = _bytes(record[3], &size)
             items[i].size = size
-            headers = <list>kept[i]
+            items[i].raw_headers = NULL
+            if type(record[4]) is RawHeaders:
+                raw = <RawHeaders>record[4]
+                items[i].headers = raw.count
+                items[i].raw_headers = raw.data
+                continue
+            headers = <list>kept[k]
+            k += 1
             items[i].headers = <int>len(headers)
             for j in range(len(headers)):
                 if not isinstance(headers[j], tuple) or len(headers[j]) != 2:
@@ -166,6 +180,20 @@ cdef inline const void *_bytes(object data, Py_ssize_t *size) except? NULL:
     return PyBytes_AS_STRING(data)
 
 
+cdef void _add_raw(rd_kafka_headers_t *headers, const char *at, int count) noexcept nogil:
+    cdef int32_t[2] lengths
+    cdef const char *value
+    for _ in range(count):
+        memcpy(lengths, at, 8)
+        value = at + 8 + lengths[0]
+        if lengths[1] < 0:
+            rd_kafka_header_add(headers, at + 8, lengths[0], NULL, 0)
+            at = value
+        else:
+            rd_kafka_header_add(headers, at + 8, lengths[0], value, lengths[1])
+            at = value + lengths[1]
+
+
 cdef rd_kafka_error_t *_produce(
     rd_kafka_t *client, rd_kafka_topic_t **topics, const Item *items, const Header *next_header, Py_ssize_t count
 ) noexcept nogil:
@@ -186,7 +214,9 @@ cdef rd_kafka_error_t *_produce(
         headers = NULL
         if items[i].headers:
             headers = rd_kafka_headers_new(items[i].headers)
-            for h in range(items[i].headers):
+            if items[i].raw_headers != NULL:
+                _add_raw(headers, items[i].raw_headers, items[i].headers)
+            for h in range(0 if items[i].raw_headers != NULL else items[i].headers):
                 rd_kafka_header_add(headers, next_header.name, next_header.name_size, next_header.value, next_header.size)
                 next_header += 1
         arguments[0].u.rkt = topics[items[i].topic]

@@ -31,7 +31,7 @@ except ImportError:  # it was not compiled, or not for this version of the clien
     def produce_unheard(producer: Producer, records: list[Outgoing]) -> None:
         """Queues records, in order; nobody hears of their delivery. Raises as `Producer.produce`."""
         for topic, partition, key, value, headers in records:
-            producer.produce(topic, value, key, partition, headers=headers)  # type: ignore[arg-type]  # pairs are what it takes
+            producer.produce(topic, value, key, partition, headers=list(headers))
 
 
 _log = structlog.get_logger("eventsource.transactions")
@@ -307,7 +307,7 @@ class Transaction:
                     produce_unheard(self._producer, unheard)
                     unheard = []
                 _, partition, key, value, headers = before
-                produce(topic, value, key, partition, listener, headers=headers)  # type: ignore[arg-type]  # pairs are what it takes
+                produce(topic, value, key, partition, listener, headers=list(headers))
             if unheard:
                 produce_unheard(self._producer, unheard)
             poll(self._producer)
@@ -318,7 +318,7 @@ class Transaction:
     def _produce_held(self) -> None:
         for topic, (_, partition, key, value, headers) in self._held.items():
             listener = self._deliveries[topic].last_listener()
-            self._producer.produce(topic, value, key, partition, listener, headers=headers)  # type: ignore[arg-type]
+            self._producer.produce(topic, value, key, partition, listener, headers=list(headers))
         self._held.clear()
 
     def commit(self, offset: tuple[TopicAndPartition, int]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eventsource.schemas.avro_schema import AvroSchema
+from eventsource.schemas.flat_records import flat_reader, flat_writer
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.loading import Loading
 from eventsource.schemas.reading import generated_reader
@@ -14,10 +15,12 @@ from eventsource.schemas.writing import generated_writer
 def body_writer(schema: AvroSchema, prefix: bytes, limits: Limits) -> Write:
     """A function from an instance to `prefix` and its body. It raises `EncodeError`."""
     reference = reference_writer(schema.text.schema(), schema.dumping.dump, prefix, limits)
-    return generated_writer(schema, prefix, limits, reference) or reference
+    write = flat_writer(schema, prefix, limits, reference) or generated_writer(schema, prefix, limits, reference)
+    return write or reference
 
 
 def body_reader(plan: RecordPlan, skip: int, limits: Limits) -> Read:
     """A function from `skip` bytes of prefix and a body, written by `plan.written`, to an instance. It raises `DecodeError`."""
     reference = reference_reader(plan.written, Loading(plan).load, skip, limits)
-    return generated_reader(plan, skip, limits, reference) or reference
+    read = flat_reader(plan, skip, limits, reference) or generated_reader(plan, skip, limits, reference)
+    return read or reference

@@ -47,7 +47,7 @@ _READ_AS: Final[dict[str, type]] = {
     "map": dict,
 }
 
-_UNCHANGEABLE: Final = frozenset(kind.python_type for kind in Kind)
+UNCHANGEABLE: Final = frozenset(kind.python_type for kind in Kind)
 
 # Slot setters: an instance is built without its class's __init__, validators or frozen check.
 _slots = vars(pydantic.BaseModel)
@@ -199,7 +199,7 @@ def default_of(source: Source, field: FieldShape, fields: str) -> str:
     """Code for a field that was not written; `fields` is code for a dict of those before it."""
     info = field.info
     if info.default_factory is None:
-        if type(info.default) in _UNCHANGEABLE or isinstance(info.default, Enum):
+        if type(info.default) in UNCHANGEABLE or isinstance(info.default, Enum):
             return source.bind(info.default, f"DEFAULT_{field.name}")
         # `get_default` copies what could be changed.
         return f"{source.bind(info.get_default, f'default_{field.name}')}()"

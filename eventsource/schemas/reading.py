@@ -36,7 +36,7 @@ from eventsource.schemas.schema_text import named_schemas
 from eventsource.schemas.source import Lines, Source, Unsupported
 
 # Faster ones for the texts that writers write.
-_FASTER: Final[dict[Callable[[Any], Any], Callable[[Any], Any]]] = {
+FASTER: Final[dict[Callable[[Any], Any], Callable[[Any], Any]]] = {
     conversions.uuid_from_str: primitives.uuid_from_text,
     conversions.datetime_from_iso: conversions.parse_datetime,
     conversions.time_from_iso: conversions.parse_time,
@@ -150,7 +150,7 @@ class _Compiler:
                 v = self._scalar(written, lines)
                 if convert is None:
                     return v
-                faster = _FASTER.get(convert, convert)
+                faster = FASTER.get(convert, convert)
                 lines.add(f"{v} = {self._source.bind(faster, 'convert')}({v})")
                 return v
             case DecimalPlan(precision=precision, scale=scale):

@@ -34,20 +34,20 @@ from eventsource.schemas.reference import Write
 from eventsource.schemas.source import Lines, Source, Unsupported
 
 # Kinds that are text or a number on the wire, and what makes them that.
-_TEXTS: Final[dict[Kind, Callable[[Any], str]]] = {
+TEXTS: Final[dict[Kind, Callable[[Any], str]]] = {
     Kind.TIME: conversions.time_to_iso,
     Kind.DATETIME: conversions.datetime_to_iso,
     Kind.UUID: primitives.uuid_to_text,
     Kind.DECIMAL_TEXT: Decimal.__str__,
     Kind.ZONED_DATETIME: conversions.zoned_datetime_to_text,
 }
-_NUMBERS: Final[dict[Kind, Callable[[Any], int]]] = {
+NUMBERS: Final[dict[Kind, Callable[[Any], int]]] = {
     Kind.DATE: conversions.date_to_days,
     Kind.NAIVE_DATETIME: conversions.naive_datetime_to_micros,
     Kind.DURATION: conversions.duration_to_micros,
 }
 # What the functions above would take a subclass of, without saying so.
-_EXACT_IN_MESSAGES: Final = frozenset({Kind.UUID})
+EXACT_IN_MESSAGES: Final = frozenset({Kind.UUID})
 _MOST_CONCATENATED: Final = 3
 _symbol: Final = attrgetter("_name_")
 
@@ -159,9 +159,9 @@ class _Compiler:
                 return self._items(v, f"{v}.items()", (key, value), lines)
 
     def _scalar(self, kind: Kind, v: str, lines: Lines) -> list[str]:
-        text, number = _TEXTS.get(kind), _NUMBERS.get(kind)
+        text, number = TEXTS.get(kind), NUMBERS.get(kind)
         if text is not None or number is not None:
-            if self._exact_types or kind in _EXACT_IN_MESSAGES:
+            if self._exact_types or kind in EXACT_IN_MESSAGES:
                 self._require(lines, f"type({v}) is {self._class(kind.python_type)}")
             convert = self._source.bind(text or number, kind.name.lower())
             found = self._variable()
@@ -245,7 +245,7 @@ class _Compiler:
         match item:
             case Scalar(kind=Kind.STRING | Kind.INTEGER | Kind.BYTES | Kind.BOOLEAN):
                 return ""
-            case Scalar(kind=kind) if key := _TEXTS.get(kind) or _NUMBERS.get(kind):
+            case Scalar(kind=kind) if key := TEXTS.get(kind) or NUMBERS.get(kind):
                 return f", key={self._source.bind(key, kind.name.lower())}"
             case EnumShape():
                 return f", key={self._source.bind(_symbol, 'symbol')}"

@@ -20,6 +20,7 @@ from eventsource.domain import Aggregate, Event, creates
 from eventsource.errors import DecodeError, EncodeError
 from eventsource.schemas import AvroSchema, Limits, SchemaText, message_schema
 from eventsource.schemas.conversions import LONG_MAX, LONG_MIN
+from eventsource.schemas.flat_records import flat_reader, flat_writer
 from eventsource.schemas.loading import Loading
 from eventsource.schemas.reading import generated_reader
 from eventsource.schemas.reference import reference_reader, reference_writer
@@ -36,17 +37,28 @@ quick = settings(
 )
 
 
+def fall_back(_: Any) -> Any:
+    return FELL_BACK
+
+
 class Codec:
-    """Both codecs of one class, the generated one with a reference that only says that it was asked."""
+    """Both codecs of one class, the fast one with a reference that only says that it was asked.
+
+    On compiled code, flat records have one in machine code.
+    """
 
     def __init__(self, schema: AvroSchema, written: SchemaText | None = None) -> None:
         text = written or schema.text
         self.prefix = PREFIX
         self.reference_write = reference_writer(schema.text.schema(), schema.dumping.dump, PREFIX, LIMITS)
-        self.write = generated_writer(schema, PREFIX, LIMITS, lambda _: FELL_BACK)  # type: ignore[arg-type,return-value]
+        self.write = flat_writer(schema, PREFIX, LIMITS, fall_back) or generated_writer(
+            schema, PREFIX, LIMITS, fall_back
+        )
         self.plan = resolve(schema.shape, text.schema(), schema.names)
         self.reference_read = reference_reader(text.schema(), Loading(self.plan).load, len(PREFIX), LIMITS)
-        self.read = generated_reader(self.plan, len(PREFIX), LIMITS, lambda _: FELL_BACK)
+        self.read = flat_reader(self.plan, len(PREFIX), LIMITS, fall_back) or generated_reader(
+            self.plan, len(PREFIX), LIMITS, fall_back
+        )
 
 
 # --- messages of any types ----------------------------------------------------------------------------------------------

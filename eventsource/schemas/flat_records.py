@@ -1,0 +1,134 @@
+"""Codecs in machine code for flat records, those whose fields are scalars, present or null: there only where the wheel was compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final
+
+import pydantic
+
+from eventsource.domain.shapes import FieldShape, Kind, Scalar, Shape, UnionShape
+from eventsource.schemas.avro_schema import AvroSchema
+from eventsource.schemas.limits import Limits
+from eventsource.schemas.loading import UNCHANGEABLE
+from eventsource.schemas.reading import FASTER
+from eventsource.schemas.reference import Read, Write
+from eventsource.schemas.resolution import Plan, RecordPlan, ScalarPlan, UnionPlan
+from eventsource.schemas.writing import EXACT_IN_MESSAGES, NUMBERS, TEXTS
+
+_native: Any
+try:
+    from eventsource.schemas import native_records as _native
+except ImportError:  # it was not compiled
+    _native = None
+
+_NOT_NULL: Final = -1
+_NOWHERE: Final = -1
+_WRITTEN_AS: Final = {
+    Kind.NULL: "null",
+    Kind.BOOLEAN: "boolean",
+    Kind.INTEGER: "long",
+    Kind.FLOAT: "double",
+    Kind.STRING: "string",
+    Kind.BYTES: "bytes",
+}
+_PRIMITIVES: Final = frozenset({*_WRITTEN_AS.values(), "int", "float"})
+
+_Written = tuple[str, type | None, Callable[[Any], Any] | None, int]
+"""How a value is written: Avro type, the exact class of what is converted, what converts it, the place of null in a union with it."""
+_Reading = tuple[str, Callable[[Any], Any] | None, int]
+"""How a value is read: Avro type, what converts it, the place of null in a union with it."""
+
+
+def flat_writer(schema: AvroSchema, prefix: bytes, limits: Limits, reference: Write) -> Write | None:
+    """The function for `schema`, or None if it is not flat or nothing was compiled."""
+    shape = schema.shape
+    if _native is None or shape.is_dataclass:
+        return None
+    fields = []
+    for field in shape.fields:
+        written = _written(field.shape, exact_types=schema.dumping.exact_types)
+        if written is None:
+            return None
+        fields.append((field.name, *written))
+    try:
+        write: Write = _native.RecordWriter(shape.model, fields, prefix, limits.body_bytes, reference).write
+    except ValueError:  # more fields than it takes
+        return None
+    return write
+
+
+def _written(shape: Shape, *, exact_types: bool) -> _Written | None:
+    match shape:
+        case Scalar(kind=kind):
+            text, number = TEXTS.get(kind), NUMBERS.get(kind)
+            if text is None and number is None:
+                return _WRITTEN_AS[kind], None, None, _NOT_NULL
+            exact = kind.python_type if exact_types or kind in EXACT_IN_MESSAGES else None
+            return "long" if text is None else "string", exact, text or number, _NOT_NULL
+        case UnionShape(members=(first, second)) if Scalar(Kind.NULL) in (first, second):
+            place = 0 if first == Scalar(Kind.NULL) else 1
+            value = second if place == 0 else first
+            inner = _written(value, exact_types=True)  # the branches of a union are told apart by the exact class
+            if inner is None or value == Scalar(Kind.NULL):
+                return None
+            return *inner[:3], place
+        case _:
+            return None
+
+
+def flat_reader(plan: RecordPlan, skip: int, limits: Limits, reference: Read) -> Read | None:
+    """The function that follows `plan`, or None if it is not flat or nothing was compiled."""
+    if _native is None or plan.refusal is not None or not issubclass(plan.shape.model, pydantic.BaseModel):
+        return None
+    names = tuple(field.field.name for field in plan.fields)
+    sources = [field.source for field in plan.fields if field.source is not None]
+    if len(set(sources)) != len(sources):
+        return None
+    places = {field.source: place for place, field in enumerate(plan.fields) if field.source is not None}
+    defaults: dict[str, Any] = {}
+    for field in plan.fields:
+        if field.plan is None:
+            if not _has_plain_default(field.field):
+                return None
+            defaults[field.field.name] = field.field.info.default
+    written = []
+    for one in plan.written["fields"]:
+        place = places.get(one["name"], _NOWHERE)
+        target = plan.fields[place].plan if place != _NOWHERE else _passed_over(one["type"])
+        reading = None if target is None else _read(target)
+        if reading is None:
+            return None
+        written.append((*reading, place))
+    try:
+        reader = _native.RecordReader(plan.shape.model, written, names, defaults, skip, limits.body_bytes, reference)
+    except ValueError:  # more fields than it takes
+        return None
+    read: Read = reader.read
+    return read
+
+
+def _has_plain_default(field: FieldShape) -> bool:
+    info = field.info
+    return info.default_factory is None and (type(info.default) in UNCHANGEABLE or isinstance(info.default, Enum))
+
+
+def _passed_over(written: Any) -> Plan | None:
+    """How a field is read that nobody wants; None where it is no primitive."""
+    kind = written["type"] if isinstance(written, dict) else written
+    return ScalarPlan(kind, None) if isinstance(kind, str) and kind in _PRIMITIVES else None
+
+
+def _read(plan: Plan) -> _Reading | None:
+    match plan:
+        case ScalarPlan(written=written, convert=convert):
+            return written, None if convert is None else FASTER.get(convert, convert), _NOT_NULL
+        case UnionPlan(branches=((_, first), (_, second))):
+            is_null = [branch == ScalarPlan("null", None) for branch in (first, second)]
+            if sum(is_null) != 1:
+                return None
+            inner = _read(first if is_null[1] else second)
+            return None if inner is None or inner[2] != _NOT_NULL else (*inner[:2], is_null.index(True))
+        case _:
+            return None

@@ -1,0 +1,26 @@
+from collections.abc import Callable
+from typing import Any
+
+class RecordWriter:
+    def __init__(
+        self,
+        model: type,
+        fields: list[tuple[str, str, type | None, Callable[[Any], Any] | None, int]],
+        prefix: bytes,
+        max_bytes: int,
+        reference: Callable[[Any], bytes],
+    ) -> None: ...
+    def write(self, message: Any) -> bytes: ...
+
+class RecordReader:
+    def __init__(
+        self,
+        model: type,
+        written: list[tuple[str, Callable[[Any], Any] | None, int, int]],
+        names: tuple[str, ...],
+        defaults: dict[str, Any],
+        skip: int,
+        max_bytes: int,
+        reference: Callable[[bytes], Any],
+    ) -> None: ...
+    def read(self, value: bytes) -> Any: ...
