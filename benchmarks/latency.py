@@ -1,8 +1,8 @@
 """Latency at a steady rate: `python -m benchmarks.latency --rate 500 [--seconds 30] [--json]`.
 
 Open loop, counted from the moment at which each command was due; client and worker in processes of their own. Measured in the same
-run, in turns: the floor (request and reply over two topics and nothing else) and Kafka Streams at `commit.interval.ms=100`. The
-last line of stdout is one JSON object; all figures in milliseconds.
+run, in turns: the floor (request and reply over two topics and nothing else) and Kafka Streams at `commit.interval.ms=100`. A first
+round of each warms the broker up and is not counted. The last line of stdout is one JSON object; all figures in milliseconds.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from eventsource.log.topics import REPLY_PARTITIONS
 _COMMIT_INTERVAL_MS = 100
 _START_SECONDS = 60.0
 _PATIENCE_SECONDS = 60.0
+_WARM_UP_ROUND = -1
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Contestant:
 
     def measure(self, round_: int, rate: float, seconds: float) -> None:
         """Sends commands for a while. Raises `ChildFailed` when one stays unanswered."""
-        words = [*self.client, "--rate", str(rate), "--seconds", str(seconds), "--accounts", f"acc-{round_}"]
+        words = [*self.client, "--rate", str(rate), "--seconds", str(seconds), "--accounts", f"acc{round_}"]
         with python_child(f"the client of {self.name}", "benchmarks.latency_client", words, self.environment) as child:
             measured = child.wait_for("measured", seconds + _PATIENCE_SECONDS)
         if measured["missing"]:
@@ -95,7 +96,10 @@ def kafka_streams(found: Servers, streams: KafkaStreams) -> Iterator[Contestant]
 
 
 def measure(*, rate: float, seconds: float, rounds: int) -> Figures:
-    """Measures all contestants in turns, `rounds` times. A peer that this machine cannot run has no figures."""
+    """Measures all contestants in turns, `rounds` times, after a round that does not count.
+
+    A peer that this machine cannot run has no figures.
+    """
     note: dict[str, str | None] = {}
     with ExitStack() as stack:
         try:
@@ -107,6 +111,10 @@ def measure(*, rate: float, seconds: float, rounds: int) -> Figures:
         contestants = [stack.enter_context(floor(found)), stack.enter_context(ours(found))]
         if not note:
             contestants.append(stack.enter_context(kafka_streams(found, streams)))
+        # A broker that was just started compiles its own code while it is measured: one that serves for days does not.
+        for contestant in contestants:
+            contestant.measure(_WARM_UP_ROUND, rate, seconds / rounds)
+            contestant.milliseconds.clear()
         for round_ in range(rounds):
             # Another one begins each round, so that nobody is always measured after the same neighbour.
             turn = round_ % len(contestants)
