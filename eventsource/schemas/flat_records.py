@@ -1,20 +1,25 @@
-"""Codecs in machine code for flat records, those whose fields are scalars, present or null: there only where the wheel was compiled."""
+"""Codecs in machine code for flat records, those whose fields are scalars, Decimals or members of enums, present or null.
+
+They are there only where the wheel was compiled.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
 import pydantic
 
-from eventsource.domain.shapes import FieldShape, Kind, Scalar, Shape, UnionShape
+from eventsource.domain.shapes import DecimalShape, EnumShape, FieldShape, Kind, Scalar, Shape, UnionShape
+from eventsource.schemas import conversions, primitives
 from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.loading import UNCHANGEABLE
 from eventsource.schemas.reading import FASTER
 from eventsource.schemas.reference import Read, Write
-from eventsource.schemas.resolution import Plan, RecordPlan, ScalarPlan, UnionPlan
+from eventsource.schemas.resolution import DecimalPlan, EnumPlan, Plan, RecordPlan, ScalarPlan, UnionPlan
 from eventsource.schemas.writing import EXACT_IN_MESSAGES, NUMBERS, TEXTS
 
 _native: Any
@@ -35,10 +40,13 @@ _WRITTEN_AS: Final = {
 }
 _PRIMITIVES: Final = frozenset({*_WRITTEN_AS.values(), "int", "float"})
 
-_Written = tuple[str, type | None, Callable[[Any], Any] | None, int]
-"""How a value is written: Avro type, the exact class of what is converted, what converts it, the place of null in a union with it."""
-_Reading = tuple[str, Callable[[Any], Any] | None, int]
-"""How a value is read: Avro type, what converts it, the place of null in a union with it."""
+_DECIMAL: Final = "decimal"
+
+_Written = tuple[str, type | None, Callable[[Any], Any] | None, int, int, int]
+"""How a value is written: Avro type, the exact class of what is converted, what converts it, the place of null in a union with it, a
+Decimal's precision and scale."""
+_Reading = tuple[str, Callable[[Any], Any] | None, int, int]
+"""How a value is read: Avro type, what converts it, the place of null in a union with it, how many bytes a Decimal has at most."""
 
 
 def flat_writer(schema: AvroSchema, prefix: bytes, limits: Limits, reference: Write) -> Write | None:
@@ -64,16 +72,21 @@ def _written(shape: Shape, *, exact_types: bool) -> _Written | None:
         case Scalar(kind=kind):
             text, number = TEXTS.get(kind), NUMBERS.get(kind)
             if text is None and number is None:
-                return _WRITTEN_AS[kind], None, None, _NOT_NULL
+                return _WRITTEN_AS[kind], None, None, _NOT_NULL, 0, 0
             exact = kind.python_type if exact_types or kind in EXACT_IN_MESSAGES else None
-            return "long" if text is None else "string", exact, text or number, _NOT_NULL
+            return "long" if text is None else "string", exact, text or number, _NOT_NULL, 0, 0
+        case DecimalShape(precision=precision, scale=scale):
+            convert = conversions.decimal_to_bytes(precision, scale)
+            return _DECIMAL, Decimal, convert, _NOT_NULL, precision, scale
+        case EnumShape(enum=enum):
+            return "long", enum, _place_of({member.name: place for place, member in enumerate(enum)}), _NOT_NULL, 0, 0
         case UnionShape(members=(first, second)) if Scalar(Kind.NULL) in (first, second):
             place = 0 if first == Scalar(Kind.NULL) else 1
             value = second if place == 0 else first
             inner = _written(value, exact_types=True)  # the branches of a union are told apart by the exact class
             if inner is None or value == Scalar(Kind.NULL):
                 return None
-            return *inner[:3], place
+            return *inner[:3], place, *inner[4:]
         case _:
             return None
 
@@ -123,12 +136,41 @@ def _passed_over(written: Any) -> Plan | None:
 def _read(plan: Plan) -> _Reading | None:
     match plan:
         case ScalarPlan(written=written, convert=convert):
-            return written, None if convert is None else FASTER.get(convert, convert), _NOT_NULL
+            return written, None if convert is None else FASTER.get(convert, convert), _NOT_NULL, 0
+        case DecimalPlan(precision=precision, scale=scale):
+            longest = ((10**precision).bit_length() >> 3) + 1
+            return _DECIMAL, _times(primitives.multiply(precision), primitives.unit(scale)), _NOT_NULL, longest
+        case EnumPlan(symbols=symbols, members=members):
+            return "long", _member_at([members.get(symbol) for symbol in symbols]), _NOT_NULL, 0
         case UnionPlan(branches=((_, first), (_, second))):
             is_null = [branch == ScalarPlan("null", None) for branch in (first, second)]
             if sum(is_null) != 1:
                 return None
             inner = _read(first if is_null[1] else second)
-            return None if inner is None or inner[2] != _NOT_NULL else (*inner[:2], is_null.index(True))
+            return None if inner is None or inner[2] != _NOT_NULL else (*inner[:2], is_null.index(True), inner[3])
         case _:
             return None
+
+
+def _place_of(places: dict[str, int]) -> Callable[[Enum], int]:
+    def place_of(member: Enum) -> int:
+        return places[member._name_]
+
+    return place_of
+
+
+def _member_at(members: list[Enum | None]) -> Callable[[int], Enum]:
+    def member_at(place: int) -> Enum:
+        member = members[place] if place >= 0 else None
+        if member is None:
+            raise primitives.Unfit
+        return member
+
+    return member_at
+
+
+def _times(multiply: Callable[[int, Decimal], Decimal], unit: Decimal) -> Callable[[int], Decimal]:
+    def times(unscaled: int) -> Decimal:
+        return multiply(unscaled, unit)
+
+    return times

@@ -5,7 +5,7 @@ class RecordWriter:
     def __init__(
         self,
         model: type,
-        fields: list[tuple[str, str, type | None, Callable[[Any], Any] | None, int]],
+        fields: list[tuple[str, str, type | None, Callable[[Any], Any] | None, int, int, int]],
         prefix: bytes,
         max_bytes: int,
         reference: Callable[[Any], bytes],
@@ -16,7 +16,7 @@ class RecordReader:
     def __init__(
         self,
         model: type,
-        written: list[tuple[str, Callable[[Any], Any] | None, int, int]],
+        written: list[tuple[str, Callable[[Any], Any] | None, int, int, int]],
         names: tuple[str, ...],
         defaults: dict[str, Any],
         skip: int,

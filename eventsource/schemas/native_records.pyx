@@ -42,7 +42,9 @@ cdef enum:
     FLOAT
     STRING
     BYTES
+    DECIMAL
     MOST_FIELDS = 64
+    MOST_DIGITS = 18  # of a number that fits into 64 bits, whatever they are
     SMALL_BYTES = 1024
 
 _KINDS = {
@@ -54,6 +56,7 @@ _KINDS = {
     "float": FLOAT,
     "string": STRING,
     "bytes": BYTES,
+    "decimal": DECIMAL,
 }
 cdef bint _IS_LITTLE = struct.pack("=H", 1) == b"\1\0"
 
@@ -142,6 +145,44 @@ cdef int add_text(Buffer *buffer, object text) except -1:
     return 0
 
 
+cdef int add_decimal(Buffer *buffer, object text, int precision, int scale) except -1:
+    """Adds a Decimal by its text, which is half the time of scaling it; returns 0 where that is not the plain form."""
+    cdef const char *at
+    cdef Py_ssize_t size, i = 0, digits = 0, point = -1
+    cdef int64_t unscaled = 0, bound = 1
+    cdef uint64_t rest
+    cdef char data[8]
+    cdef int count = 1, j
+    cdef bint is_negative
+    if not PyUnicode_IS_ASCII(text):
+        return 0
+    at, size = <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text)
+    is_negative = size > 0 and at[0] == c"-"
+    for i in range(1 if is_negative else 0, size):
+        if c"0" <= at[i] <= c"9" and digits < MOST_DIGITS:
+            unscaled = 10 * unscaled + (at[i] - c"0")
+            digits += 1
+        elif at[i] == c"." and point < 0:
+            point = i
+        else:
+            return 0
+    if digits == 0 or (size - 1 - point if point >= 0 else 0) != scale:
+        return 0
+    for _ in range(precision if precision < MOST_DIGITS else MOST_DIGITS):
+        bound *= 10
+    if unscaled >= bound:
+        return 0
+    if is_negative:
+        unscaled = -unscaled
+    rest = <uint64_t>(unscaled if unscaled >= 0 else ~unscaled)
+    while rest >> (8 * count - 1):
+        count += 1
+    for j in range(count):
+        data[j] = <char>(unscaled >> 8 * (count - 1 - j))
+    add_sized(buffer, data, count)
+    return 1
+
+
 cdef int add_value(Buffer *buffer, int kind, object value) except -1:
     cdef int overflow = 0
     cdef int64_t number
@@ -179,13 +220,15 @@ cdef struct WrittenField:
     PyObject *exact  # the class that a value must be of, or NULL
     PyObject *convert  # what makes of the value what is written, or NULL
     int null_branch  # of a union with null, the place of null, 0 or 1; else -1
+    int precision  # of a Decimal
+    int scale
 
 
 cdef class RecordWriter:
     """Writes the instances of one pydantic model.
 
-    `fields`, in their order: name, Avro type, the exact class of what is converted or None, what converts it or None, and the place
-    of null in a union with it, else -1.
+    `fields`, in their order: name, Avro type or "decimal", the exact class of what is converted or None, what converts it or None,
+    the place of null in a union with it, else -1, and a Decimal's precision and scale.
     """
 
     cdef WrittenField *fields
@@ -208,12 +251,13 @@ cdef class RecordWriter:
             raise MemoryError
         for i in range(self.count):
             field = <tuple>self.kept[i]
-            name, written, exact, convert, null_branch = field
+            name, written, exact, convert, null_branch, precision, scale = field
             self.fields[i].name = <PyObject *>field[0]
             self.fields[i].kind = _KINDS[written]
             self.fields[i].exact = NULL if exact is None else <PyObject *>field[2]
             self.fields[i].convert = NULL if convert is None else <PyObject *>field[3]
             self.fields[i].null_branch = null_branch
+            self.fields[i].precision, self.fields[i].scale = precision, scale
 
     def __dealloc__(self):
         free(self.fields)
@@ -256,6 +300,10 @@ cdef class RecordWriter:
                 add_long(buffer, 1 - field.null_branch)
             if field.exact != NULL and type(value) is not <object>field.exact:
                 raise _Unfit
+            if field.kind == DECIMAL:
+                if not add_decimal(buffer, str(value), field.precision, field.scale):
+                    add_value(buffer, BYTES, (<object>field.convert)(value))
+                continue
             if field.convert != NULL:
                 value = (<object>field.convert)(value)
             add_value(buffer, field.kind, value)
@@ -270,6 +318,7 @@ cdef struct ReadField:
     PyObject *convert
     int null_branch
     int place  # among today's fields; -1: nobody wants it
+    int longest  # a Decimal's bytes at most
 
 
 cdef struct Place:
@@ -298,7 +347,23 @@ cdef inline int read_long(Place *place, int64_t *number) except -1:
     return 0
 
 
-cdef object read_value(Place *place, int kind):
+cdef object read_unscaled(Place *place, int longest):
+    """The integer of a Decimal: two's complement, the highest byte first, one at least."""
+    cdef int64_t size, number
+    cdef Py_ssize_t i
+    read_long(place, &size)
+    if size < 1 or size > longest or size > place.end - place.at:
+        raise _Unfit
+    place.at += size
+    if size > 8:
+        return int.from_bytes(PyBytes_FromStringAndSize(<const char *>place.at - size, size), "big", signed=True)
+    number = -1 if (place.at - size)[0] > 127 else 0
+    for i in range(size):
+        number = <int64_t>(<uint64_t>number << 8 | (place.at - size)[i])
+    return number
+
+
+cdef object read_value(Place *place, int kind, int longest):
     cdef int64_t number
     cdef double real
     cdef float half
@@ -314,6 +379,8 @@ cdef object read_value(Place *place, int kind):
     if kind == LONG:
         read_long(place, &number)
         return number
+    if kind == DECIMAL:
+        return read_unscaled(place, longest)
     if kind == BOOLEAN:
         if place.at >= place.end or place.at[0] > 1:
             raise _Unfit
@@ -338,8 +405,8 @@ cdef object read_value(Place *place, int kind):
 cdef class RecordReader:
     """Reads what was written with one schema into the instances of one pydantic model.
 
-    `written`, in the writer's order: Avro type, what converts a value or None, the place of null in a union with it or -1, and
-    the place of the field among `names`, or -1 where nobody wants it any more. `defaults` are those of `names` that were not written.
+    `written`, in the writer's order: Avro type or "decimal", what converts a value or None, the place of null in a union with it or
+    -1, how many bytes a Decimal has at most, and the place of the field among `names`, or -1 where nobody wants it any more. `defaults` are those of `names` that were not written.
     """
 
     cdef ReadField *fields
@@ -370,12 +437,13 @@ cdef class RecordReader:
         places = set(range(-1, len(names)))
         for i in range(self.count):
             field = <tuple>self.kept[i]
-            type_, convert, null_branch, place = field
+            type_, convert, null_branch, longest, place = field
             if place not in places:
                 raise ValueError("a place twice, or none")
             self.fields[i].kind = _KINDS[type_]
             self.fields[i].convert = NULL if convert is None else <PyObject *>field[1]
             self.fields[i].null_branch = null_branch
+            self.fields[i].longest = longest
             self.fields[i].place = place
             if place >= 0:
                 places.remove(place)
@@ -421,11 +489,11 @@ cdef class RecordReader:
                 if branch == field.null_branch:
                     value = None
                 else:
-                    value = read_value(&place, field.kind)
+                    value = read_value(&place, field.kind, field.longest)
                     if field.convert != NULL:
                         value = (<object>field.convert)(value)
             else:
-                value = read_value(&place, field.kind)
+                value = read_value(&place, field.kind, field.longest)
                 if field.convert != NULL:
                     value = (<object>field.convert)(value)
             if field.place >= 0:

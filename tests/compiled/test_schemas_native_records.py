@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from decimal import Context, Decimal
+from enum import Enum, IntEnum
+from typing import Annotated, Any
 from uuid import UUID
 
 import pydantic
@@ -23,6 +25,24 @@ LIMITS = Limits()
 FELL_BACK = object()
 
 
+class Colour(Enum):
+    RED = "r"
+    BLUE = "b"
+    CRIMSON = "r"
+
+
+class Level(IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+def decimals(digits: int, places: int) -> st.SearchStrategy[Decimal]:
+    bound = 10**digits - 1
+    plain = st.integers(-bound, bound).map(lambda unscaled: Decimal(unscaled).scaleb(-places, Context(prec=60)))
+    other = ["0", "-0", "0.0", "-0.00", "1E-1"] if places else ["0", "-0", "5", "-7", "1E+1"]
+    return plain | st.sampled_from(other).map(Decimal)
+
+
 class Paid(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -35,6 +55,12 @@ class Paid(BaseModel):
     day: date
     took: timedelta
     by: UUID
+    amount: Annotated[Decimal, Field(max_digits=18, decimal_places=2)]
+    whole: Annotated[Decimal, Field(max_digits=5, decimal_places=0)]
+    share: Annotated[Decimal, Field(max_digits=30, decimal_places=20)]
+    fee: Annotated[Decimal, Field(max_digits=4, decimal_places=4)] | None
+    colour: Colour
+    other: Level | None
     note: str | None
     limit: int | None
     seen: datetime | None
@@ -50,6 +76,12 @@ PAID = Paid(
     day=date(2026, 11, 27),
     took=timedelta(days=-1),
     by=UUID(int=5),
+    amount=Decimal("-123.45"),
+    whole=Decimal(99_999),
+    share=Decimal("0.5"),
+    fee=Decimal("0.0001"),
+    colour=Colour.RED,
+    other=None,
     note=None,
     limit=2**63 - 1,
     seen=datetime(2026, 11, 27, 1, tzinfo=UTC),
@@ -67,6 +99,12 @@ paid = st.builds(
     day=st.dates(),
     took=st.timedeltas(timedelta(microseconds=-(2**63)), timedelta(microseconds=2**63 - 1)),
     by=st.uuids(),
+    amount=decimals(18, 2),
+    whole=decimals(5, 0),
+    share=decimals(30, 20),
+    fee=st.none() | decimals(4, 4),
+    colour=st.sampled_from(Colour),
+    other=st.none() | st.sampled_from(Level),
     note=st.none() | texts,
     limit=st.none() | longs,
     seen=st.none() | st.datetimes(timezones=st.just(UTC)),
@@ -168,6 +206,15 @@ def test_lengths_and_texts_that_are_none_are_left_to_the_reference(body: bytes) 
         {"note": 5},
         {"by": "5"},
         {"seen": "now"},
+        {"amount": 5},
+        {"amount": Decimal("NaN")},
+        {"amount": Decimal("0.001")},
+        {"amount": Decimal(10**16)},
+        {"whole": Decimal(100_000)},
+        {"fee": Decimal(1)},
+        {"colour": "r"},
+        {"colour": Level.LOW},
+        {"other": 1},
     ],
     ids=repr,
 )
@@ -197,6 +244,49 @@ def test_a_body_beyond_the_bound_is_left_to_the_reference() -> None:
     assert len(long) == len(PREFIX) + 2 + 1_900
     assert longer is FELL_BACK
     assert read(long) is FELL_BACK
+
+
+class Note(BaseModel):
+    note: str | None
+
+
+@pytest.mark.parametrize("body", [b"\x04\x02a", b"\x04", b"\x01", b"\0", b""], ids=repr)
+def test_branches_that_are_none_are_left_to_the_reference(body: bytes) -> None:
+    codec = Codec(message_schema(Note, "note"))
+    assert codec.read(PREFIX + b"\0\x02a").note == "a"
+    assert codec.read(PREFIX + b"\x02").note is None
+    assert codec.read(PREFIX + body) is FELL_BACK
+
+
+def test_what_is_read_shares_nothing() -> None:
+    codec = Codec(message_schema(Note, "note"))
+    one, other = codec.read(PREFIX + b"\x02"), codec.read(PREFIX + b"\x02")
+    one.model_fields_set.clear()
+    assert other.model_fields_set == {"note"}
+
+
+class Amount(BaseModel):
+    amount: Annotated[Decimal, Field(max_digits=4, decimal_places=2)]
+
+
+@pytest.mark.parametrize("body", [b"\0", b"\x06\0\0\x05", b"\x04\x27\x10", b"\x04\0", b"\x02"], ids=repr)
+def test_decimals_that_do_not_fit_are_left_to_the_reference(body: bytes) -> None:
+    assert Codec(message_schema(Amount, "amount")).read(PREFIX + body) is FELL_BACK
+
+
+def test_a_decimal_in_more_bytes_than_it_needs_is_read() -> None:
+    codec = Codec(message_schema(Amount, "amount"))
+    assert codec.read(PREFIX + b"\x04\0\x05") == codec.reference_read(PREFIX + b"\x04\0\x05")
+    assert codec.read(PREFIX + b"\x04\xff\xfb").amount == Decimal("-0.05")
+
+
+class Shade(BaseModel):
+    colour: Colour
+
+
+@pytest.mark.parametrize("body", [b"\x04", b"\x01", b"\x80\x01"], ids=repr)
+def test_members_that_are_none_are_left_to_the_reference(body: bytes) -> None:
+    assert Codec(message_schema(Shade, "shade")).read(PREFIX + body) is FELL_BACK
 
 
 class Older(BaseModel):
@@ -261,5 +351,5 @@ def test_a_reader_of_what_is_no_model_is_refused() -> None:
         native_records.RecordReader(int, [], (), {}, 0, 10, fall_back)
     with pytest.raises(ValueError, match="twice"):
         native_records.RecordReader(
-            Number, [("long", None, -1, 0), ("long", None, -1, 0)], ("number",), {}, 0, 10, fall_back
+            Number, [("long", None, -1, 0, 0), ("long", None, -1, 0, 0)], ("number",), {}, 0, 10, fall_back
         )
