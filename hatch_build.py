@@ -31,7 +31,8 @@ NATIVE_MODULES = (
     "eventsource/log/native_headers",
     "eventsource/log/native_consumer",
     "eventsource/log/native_producer",
-    "eventsource/schemas/native_records",
+    "eventsource/schemas/native_reading",
+    "eventsource/schemas/native_writing",
 )
 _BUILD_REQUIREMENTS = ["mypy[mypyc]>=2.0", "pydantic>=2.11", "cython>=3.1"]
 

@@ -22,11 +22,13 @@ from eventsource.schemas.reference import Read, Write
 from eventsource.schemas.resolution import DecimalPlan, EnumPlan, Plan, RecordPlan, ScalarPlan, UnionPlan
 from eventsource.schemas.writing import EXACT_IN_MESSAGES, NUMBERS, TEXTS
 
-_native: Any
+_Writer: Any
+_Reader: Any
 try:
-    from eventsource.schemas import native_records as _native
-except ImportError:  # it was not compiled
-    _native = None
+    from eventsource.schemas.native_reading import RecordReader as _Reader
+    from eventsource.schemas.native_writing import RecordWriter as _Writer
+except ImportError:  # they were not compiled
+    _Writer = _Reader = None
 
 _NOT_NULL: Final = -1
 _NOWHERE: Final = -1
@@ -52,7 +54,7 @@ _Reading = tuple[str, Callable[[Any], Any] | None, int, int]
 def flat_writer(schema: AvroSchema, prefix: bytes, limits: Limits, reference: Write) -> Write | None:
     """The function for `schema`, or None if it is not flat or nothing was compiled."""
     shape = schema.shape
-    if _native is None or shape.is_dataclass:
+    if _Writer is None or shape.is_dataclass:
         return None
     fields = []
     for field in shape.fields:
@@ -61,7 +63,7 @@ def flat_writer(schema: AvroSchema, prefix: bytes, limits: Limits, reference: Wr
             return None
         fields.append((field.name, *written))
     try:
-        write: Write = _native.RecordWriter(shape.model, fields, prefix, limits.body_bytes, reference).write
+        write: Write = _Writer(shape.model, fields, prefix, limits.body_bytes, reference).write
     except ValueError:  # more fields than it takes
         return None
     return write
@@ -93,7 +95,7 @@ def _written(shape: Shape, *, exact_types: bool) -> _Written | None:
 
 def flat_reader(plan: RecordPlan, skip: int, limits: Limits, reference: Read) -> Read | None:
     """The function that follows `plan`, or None if it is not flat or nothing was compiled."""
-    if _native is None or plan.refusal is not None or not issubclass(plan.shape.model, pydantic.BaseModel):
+    if _Reader is None or plan.refusal is not None or not issubclass(plan.shape.model, pydantic.BaseModel):
         return None
     names = tuple(field.field.name for field in plan.fields)
     sources = [field.source for field in plan.fields if field.source is not None]
@@ -115,7 +117,7 @@ def flat_reader(plan: RecordPlan, skip: int, limits: Limits, reference: Read) ->
             return None
         written.append((*reading, place))
     try:
-        reader = _native.RecordReader(plan.shape.model, written, names, defaults, skip, limits.body_bytes, reference)
+        reader = _Reader(plan.shape.model, written, names, defaults, skip, limits.body_bytes, reference)
     except ValueError:  # more fields than it takes
         return None
     read: Read = reader.read

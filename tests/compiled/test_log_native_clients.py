@@ -16,7 +16,7 @@ from eventsource.log import record_consumer as record_consumer_module
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import consumer_config, producer_config
 from eventsource.log.native_consumer import NativeConsumer
-from eventsource.log.native_headers import RawHeaders
+from eventsource.log.native_headers import RawHeaders, raw_headers
 from eventsource.log.native_producer import produce
 from eventsource.log.record import UNREADABLE_HEADERS, Outgoing, Record
 from eventsource.log.record_consumer import ClientConsumer, RecordConsumer, record_consumer
@@ -75,6 +75,9 @@ def outgoing(topics: tuple[str, str]) -> list[Outgoing]:
         Outgoing(two, 1, b"", b"", ()),
         Outgoing(one, 1, b"\xff", None, []),  # type: ignore[arg-type]  # a tombstone
         Outgoing(two, 0, b"k" * 1_000, bytes(100_000), [("ö", bytes(1_000))] * 50),
+        Outgoing(one, 0, b"k", b"v", raw_headers([("a", b"1"), ("b", None), ("a", b"")])),
+        Outgoing(two, 1, b"k", b"v", raw_headers([])),
+        Outgoing(two, 0, b"k", b"v", raw_headers([("ö", bytes(1_000))] * 50)),
         *[Outgoing(one, 0, b"%d" % number, b"x", [("n", b"%d" % number)]) for number in range(500)],
     ]
 

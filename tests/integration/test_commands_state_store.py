@@ -133,6 +133,27 @@ def test_answers_are_forgotten_once_their_window_is_over(tmp_path: Path) -> None
     store.close()
 
 
+def test_looking_for_ids_keeps_no_blocks_in_memory(tmp_path: Path) -> None:
+    """Ids are looked for with every command, for ever, and are hardly ever there: what is looked into must not pile up."""
+    ids = [f"c-{number:06}" for number in range(20_000)]
+    store = StateStore.open(tmp_path / "db", IDENTITY)
+    aggregates = [(f"a-{number:06}", 1, number, b"snapshot") for number in range(20_000)]
+    store.write(POSITION, aggregates, dict.fromkeys(ids, b"answer"))
+    store.close()
+    store = StateStore.open(tmp_path / "db", IDENTITY)
+
+    def cached_bytes() -> int:
+        return store._rocks().property_int_value("rocksdb.block-cache-usage") or 0
+
+    before = cached_bytes()
+    assert len(store.answers(ids)) == 20_000
+    assert store.answers([f"{id_}-new" for id_ in ids]) == {}
+    assert cached_bytes() == before
+    store.aggregates([id_ for id_, *_ in aggregates])
+    assert cached_bytes() > before + 100_000  # aggregates are asked for again
+    store.close()
+
+
 def test_a_failing_disk_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = StateStore.open(tmp_path / "db", IDENTITY)
 

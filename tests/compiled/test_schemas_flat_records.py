@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from eventsource.schemas import AvroSchema, Limits, SchemaText, message_schema, native_records
+from eventsource.schemas import AvroSchema, Limits, SchemaText, message_schema
 from eventsource.schemas.flat_records import flat_reader, flat_writer
 from eventsource.schemas.loading import Loading
+from eventsource.schemas.native_reading import RecordReader
 from eventsource.schemas.reference import reference_reader, reference_writer
 from eventsource.schemas.resolution import resolve
 
@@ -348,8 +349,6 @@ def test_more_fields_than_it_takes_are_refused() -> None:
 
 def test_a_reader_of_what_is_no_model_is_refused() -> None:
     with pytest.raises(TypeError, match="pydantic"):
-        native_records.RecordReader(int, [], (), {}, 0, 10, fall_back)
+        RecordReader(int, [], (), {}, 0, 10, fall_back)
     with pytest.raises(ValueError, match="twice"):
-        native_records.RecordReader(
-            Number, [("long", None, -1, 0, 0), ("long", None, -1, 0, 0)], ("number",), {}, 0, 10, fall_back
-        )
+        RecordReader(Number, [("long", None, -1, 0, 0), ("long", None, -1, 0, 0)], ("number",), {}, 0, 10, fall_back)
