@@ -19,7 +19,7 @@ COMPILE = "EVENTSOURCE_COMPILE"
 # What runs for every command and every event that is replayed. Left out is what user code subclasses or calls back into: classes
 # of messages and aggregates, and the codecs, which are code generated at run time.
 MODULES = {
-    "eventsource/log": ("deliveries", "events", "headers", "record", "transactions"),
+    "eventsource/log": ("deliveries", "events", "header_reading", "headers", "record", "transactions"),
     "eventsource/commands": (
         *("deduplication", "facts", "generations", "handled", "handling", "memory", "replaying", "replies", "reply"),
         *("request", "state_store", "states"),

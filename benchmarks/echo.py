@@ -12,7 +12,7 @@ from benchmarks.account import PARTITIONS
 from benchmarks.children import end_with_parent, say
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import producer_config
-from eventsource.log.headers import read_command_headers
+from eventsource.log.header_reading import read_command_headers
 from eventsource.log.partitioner import partition_for
 from eventsource.log.reader import LogReader
 from eventsource.log.topics import REPLY_PARTITIONS

@@ -15,7 +15,7 @@ from eventsource.commands.state_folder import StateFolder
 from eventsource.commands.state_store import StateStore
 from eventsource.errors import BrokerUnavailable, HeaderError, OffsetLost, StateStoreFailed
 from eventsource.log.admin import TopicAndPartition
-from eventsource.log.headers import read_event_headers, read_outcome_headers
+from eventsource.log.header_reading import read_event_headers, read_outcome_headers
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
 from eventsource.schemas import StateCodec

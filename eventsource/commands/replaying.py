@@ -15,7 +15,8 @@ from eventsource.commands.status import Status
 from eventsource.domain import Aggregate, Event
 from eventsource.errors import DecodeError, ForkDetected, OffsetLost, UnknownFingerprint
 from eventsource.log.events import event_headers_of
-from eventsource.log.headers import EventHeaders, Origin, read_outcome_headers
+from eventsource.log.header_reading import read_outcome_headers
+from eventsource.log.headers import EventHeaders, Origin
 from eventsource.log.record import Record
 
 _log = structlog.get_logger("eventsource.replay")

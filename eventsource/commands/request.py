@@ -9,7 +9,8 @@ from eventsource.commands.reply import NO_HASH, encode_reply
 from eventsource.commands.status import Status
 from eventsource.domain import Context
 from eventsource.errors import HeaderError
-from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, body_hash, read_command_headers, read_plain_commands
+from eventsource.log.header_reading import read_command_headers, read_plain_commands
+from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, body_hash
 from eventsource.log.partitioner import MAX_KEY_BYTES, short_key
 from eventsource.log.record import Record
 from eventsource.log.recorded import time_from_ms

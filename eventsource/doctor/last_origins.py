@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from eventsource.doctor.facts import Owned
 from eventsource.log.admin import LogAdmin, TopicAndPartition
-from eventsource.log.headers import Origin, read_event_headers, read_outcome_headers
+from eventsource.log.header_reading import read_event_headers, read_outcome_headers
+from eventsource.log.headers import Origin
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
 

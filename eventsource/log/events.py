@@ -6,7 +6,8 @@ from typing import Any
 
 from eventsource.domain import Aggregate, Event
 from eventsource.errors import DecodeError, EventSourceError, ForkDetected, HeaderError
-from eventsource.log.headers import EventHeaders, read_event_headers
+from eventsource.log.header_reading import read_event_headers
+from eventsource.log.headers import EventHeaders
 from eventsource.log.record import Record
 from eventsource.log.recorded import Recorded, time_from_ms
 from eventsource.schemas import MessageCodec, SchemaStore, codecs_by_name

@@ -1,4 +1,4 @@
-"""The headers of commands, events and outcomes, as `docs/wire.md` describes them.
+"""The headers of commands, events and outcomes, as `docs/wire.md` describes them, and how they are written.
 
 CloudEvents 1.0 in binary mode, and one binary header `es` (big-endian) for what CloudEvents has no place for. Headers are few,
 since every one costs time on both sides.
@@ -7,21 +7,19 @@ since every one costs time on both sides.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
-from eventsource.errors import EncodeError, HeaderError
-from eventsource.log.record import Headers, Record
+from eventsource.errors import EncodeError
+from eventsource.log.record import Headers
 
 _native: Any  # a module is never None to mypyc, which would take what follows from that for certain
 try:
     from eventsource.log import native_headers as _native
 except ImportError:  # it was not compiled
     _native = None
-
-R = TypeVar("R")
 
 SPEC_VERSION: Final = b"1.0"
 ES_VERSION: Final = 1
@@ -33,17 +31,16 @@ BODY_HASH_BYTES: Final = 8
 MAX_COMMAND_ID_BYTES: Final = 1_024
 NO_CLIENT: Final = bytes(16)
 TRACE_PARENT: Final = "traceparent"  # W3C Trace Context; there only when the trace is sampled
-_MAX_TRACE_PARENT_BYTES: Final = 512  # today's have 55, later ones may be longer; a longer header is nobody's
 _SPEC_VERSION_HEADER: Final = ("ce_specversion", SPEC_VERSION)
-_NO_TRAIL: Final = bytes(6)  # three empty texts
+NO_TRAIL_BYTES: Final = bytes(6)  # three empty texts
 
-_PREFIX = struct.Struct(">BBB")  # version, flags, kind
-_COMMAND = struct.Struct(
+PREFIX = struct.Struct(">BBB")  # version, flags, kind
+COMMAND_FIXED = struct.Struct(
     ">BBBqqi16s"
 )  # … sent at (ms), expected version (-1: any), reply partition (-1: none), client id
-_EVENT = struct.Struct(">BBB16siqq8s")  # … origin topic id, partition, offset, event time (ms), body hash
+EVENT_FIXED = struct.Struct(">BBB16siqq8s")  # … origin topic id, partition, offset, event time (ms), body hash
 _BARE_EVENT = struct.Struct(">BBB16siqq8s6x")  # the same, with three empty texts behind it
-_LENGTH = struct.Struct(">H")
+TEXT_LENGTH = struct.Struct(">H")
 _MAX_TEXT_BYTES = 0xFFFF
 
 
@@ -178,7 +175,7 @@ def command_headers(headers: CommandHeaders) -> list[tuple[str, bytes]]:
             f"expected_version={headers.expected_version}: give the version that was read, 0 for an aggregate that does not exist "
             "yet, or leave it out"
         )
-    es = _COMMAND.pack(
+    es = COMMAND_FIXED.pack(
         ES_VERSION,
         0,
         KIND_COMMAND,
@@ -241,13 +238,13 @@ def event_es(topic_id: bytes, partition: int, offset: int, time_ms: int, body_ha
             es: bytes = _native.event_es(topic_id, partition, offset, time_ms, body_hash)
             return es
         return _BARE_EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
-    fixed = _EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
+    fixed = EVENT_FIXED.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
     return fixed + _trail_bytes(trail)
 
 
 def outcome_es(topic_id: bytes, partition: int, offset: int, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
     """The `es` header of a command's outcome; topic id, partition and offset are the command's."""
-    fixed = _EVENT.pack(ES_VERSION, 0, KIND_OUTCOME, topic_id, partition, offset, time_ms, body_hash)
+    fixed = EVENT_FIXED.pack(ES_VERSION, 0, KIND_OUTCOME, topic_id, partition, offset, time_ms, body_hash)
     return fixed + _trail_bytes(trail)
 
 
@@ -267,7 +264,7 @@ def outcome_headers(headers: OutcomeHeaders) -> Headers:
 
 def _trail_bytes(trail: Trail) -> bytes:
     if trail is EMPTY_TRAIL:
-        return _NO_TRAIL
+        return NO_TRAIL_BYTES
     texts = [trail.correlation_id, trail.causation_id, trail.actor]
     for name, value in trail.metadata.items():
         texts.append(name)
@@ -283,185 +280,4 @@ def _text_bytes(text: str) -> bytes:
         raise EncodeError(
             f"a header text of {len(data)} bytes is too long: keep ids, actor and metadata below 64 KiB each"
         )
-    return _LENGTH.pack(len(data)) + data
-
-
-# --- reading -----------------------------------------------------------------------------------------------------
-
-
-def read_command_headers(headers: Headers) -> CommandHeaders:
-    """The headers of a command record. Raises `HeaderError` naming what is missing or malformed."""
-    if _native is not None and isinstance(headers, _native.RawHeaders):
-        read: CommandHeaders | None = _native.read_command(headers, CommandHeaders, EMPTY_TRAIL, _read_trail)
-        if read is not None:
-            return read
-    # Read once per command: the fast way first, and a slower look only at what it stumbles over, such as a null.
-    fields: dict[str, bytes] = dict(headers)  # type: ignore[arg-type]
-    try:
-        es = fields["es"]
-        version, flags, kind, sent_at_ms, expected, reply_partition, client_id = _COMMAND.unpack_from(es)
-        if version != ES_VERSION or kind != KIND_COMMAND or flags:
-            raise _command_header_error(fields)
-        id_bytes = fields["ce_id"]
-        command_id = id_bytes.decode()
-        traceparent = fields.get(TRACE_PARENT)
-        if traceparent is not None and len(traceparent) > _MAX_TRACE_PARENT_BYTES:
-            traceparent = None
-        found: CommandHeaders = tuple.__new__(
-            CommandHeaders,
-            (
-                command_id,
-                fields["ce_type"].decode(),
-                fields["ce_source"].decode(),
-                sent_at_ms,
-                None if expected < 0 else expected,
-                None if reply_partition < 0 else reply_partition,
-                client_id,
-                EMPTY_TRAIL if es[_COMMAND.size :] == _NO_TRAIL else _read_trail(es, _COMMAND.size),
-                traceparent,
-            ),
-        )
-    except (KeyError, AttributeError, TypeError, UnicodeDecodeError, struct.error):
-        raise _command_header_error(fields) from None
-    if not 0 < len(id_bytes) <= MAX_COMMAND_ID_BYTES:
-        raise HeaderError(f"a command id of {len(id_bytes)} bytes: give one of 1 to {MAX_COMMAND_ID_BYTES} bytes")
-    return found
-
-
-def read_plain_commands(records: list[Record], request: type[R], max_key_bytes: int) -> list[R | None]:
-    """All these commands at once, as named tuples of record, headers, aggregate id, body hash and None; None for what is unusual.
-
-    Where nothing is compiled, everything is.
-    """
-    if _native is None:
-        return [None] * len(records)
-    found: list[R | None] = _native.read_requests(
-        records, request, CommandHeaders, EMPTY_TRAIL, _read_trail, max_key_bytes
-    )
-    return found
-
-
-def _command_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:
-    try:
-        _es(fields, KIND_COMMAND, _COMMAND.size)
-        for name in ("ce_id", "ce_type", "ce_source"):
-            _text(fields, name)
-    except HeaderError as error:
-        return error
-    return HeaderError("a command's headers cannot be read: write them as docs/wire.md says")
-
-
-def read_event_headers(headers: Headers) -> EventHeaders:
-    """The headers of an event record. Raises `HeaderError` naming what is missing or malformed."""
-    if _native is not None and isinstance(headers, _native.RawHeaders):
-        read: EventHeaders | None = _native.read_event(headers, EventHeaders, Origin, EMPTY_TRAIL, _read_trail)
-        if read is not None:
-            return read
-    fields: dict[str, bytes] = dict(headers)  # type: ignore[arg-type]  # a null is met below
-    es = _es(fields, KIND_EVENT, _EVENT.size)
-    _, _, _, topic_id, partition, offset, time_ms, hash_ = _EVENT.unpack_from(es)
-    try:
-        ce_id = fields["ce_id"].decode()
-        command_id, _, part = ce_id.rpartition("/")
-        index, _, count = part.partition(".")
-        type_, dot_v, revision = fields["ce_type"].decode().partition(".v")
-        return EventHeaders(
-            command_id,
-            int(index),
-            int(count),
-            type_,
-            int(revision) if dot_v else 1,
-            fields["ce_source"].decode(),
-            int(fields["ce_sequence"]),
-            Origin(topic_id, partition, offset),
-            time_ms,
-            hash_,
-            EMPTY_TRAIL if es[_EVENT.size :] == _NO_TRAIL else _read_trail(es, _EVENT.size),
-        )
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise _event_header_error(fields) from None
-
-
-def _event_header_error(fields: Mapping[str, bytes | None]) -> HeaderError:
-    try:
-        ce_id, type_ = _text(fields, "ce_id"), _text(fields, "ce_type")
-        _text(fields, "ce_source")
-    except HeaderError as error:
-        return error
-    return HeaderError(
-        f"event {ce_id!r} of type {type_!r} has no readable ce_id (<command id>/<i>.<n>), ce_type or ce_sequence: "
-        "see docs/wire.md; only the framework may write to an events topic"
-    )
-
-
-def read_outcome_headers(headers: Headers) -> OutcomeHeaders:
-    """The headers of an outcome record. Raises `HeaderError` naming what is missing or malformed."""
-    fields = dict(headers)
-    es = _es(fields, KIND_OUTCOME, _EVENT.size)
-    sequence = _text(fields, "ce_sequence")
-    try:
-        version = int(sequence)
-    except ValueError:
-        raise HeaderError(
-            f"an outcome has ce_sequence {sequence!r}, which is no version: see docs/wire.md; only the framework may write there"
-        ) from None
-    _, _, _, topic_id, partition, offset, time_ms, hash_ = _EVENT.unpack_from(es)
-    return OutcomeHeaders(
-        command_id=_text(fields, "ce_id"),
-        type=_text(fields, "ce_type"),
-        source=_text(fields, "ce_source"),
-        version=version,
-        origin=Origin(topic_id, partition, offset),
-        time_ms=time_ms,
-        body_hash=hash_,
-        trail=_read_trail(es, _EVENT.size),
-    )
-
-
-def _text(fields: Mapping[str, bytes | None], name: str) -> str:
-    value = fields.get(name)
-    if value is None:
-        raise HeaderError(f"a record has no header {name}: write it as docs/wire.md says")
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise HeaderError(f"header {name} is not UTF-8: write it as docs/wire.md says") from None
-
-
-def _es(fields: Mapping[str, bytes | None], kind: int, size: int) -> bytes:
-    es = fields.get("es")
-    if es is None or len(es) < size:
-        raise HeaderError("a record has no complete header es: write it as docs/wire.md says")
-    version, flags, found = _PREFIX.unpack_from(es)
-    if version != ES_VERSION or found != kind:
-        raise HeaderError(
-            f"header es has version {version} and kind {found}, this framework reads version {ES_VERSION} and wants kind {kind} here: "
-            "upgrade the reader, or check which topic the record was written to"
-        )
-    if flags & FLAG_ENCRYPTED_BODY:
-        raise HeaderError("a record's body is encrypted and this version cannot read that: upgrade the reader")
-    return es
-
-
-def _read_trail(es: bytes, start: int) -> Trail:
-    if len(es) == start + len(_NO_TRAIL) and es.endswith(_NO_TRAIL):
-        return EMPTY_TRAIL
-    texts = list(_read_texts(es, start))
-    if len(texts) < 3 or len(texts) % 2 == 0:
-        raise HeaderError("header es ends in the middle of correlation, causation, actor or metadata: see docs/wire.md")
-    return Trail(texts[0], texts[1], texts[2], dict(zip(texts[3::2], texts[4::2], strict=True)))
-
-
-def _read_texts(es: bytes, at: int) -> Iterable[str]:
-    while at < len(es):
-        if at + 2 > len(es):
-            raise HeaderError("header es ends in the middle of a length: see docs/wire.md")
-        (length,) = _LENGTH.unpack_from(es, at)
-        at += 2
-        if at + length > len(es):
-            raise HeaderError("header es ends in the middle of a text: see docs/wire.md")
-        try:
-            yield es[at : at + length].decode()
-        except UnicodeDecodeError:
-            raise HeaderError("a text in header es is not UTF-8: see docs/wire.md") from None
-        at += length
+    return TEXT_LENGTH.pack(len(data)) + data

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Headers of the framework's records, in machine code: what `eventsource/log/headers.py` does, for what is plainly right.
+"""Headers of the framework's records, in machine code: what `headers.py` and `header_reading.py` do, for what is plainly right.
 
 Whatever is unusual gives None, and Python's own reader takes it: so there is one place that knows what is wrong, and how to say it.
 """

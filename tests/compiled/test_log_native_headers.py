@@ -1,4 +1,4 @@
-"""The compiled readers and writers of headers do what those of `headers.py` do, byte by byte and error by error."""
+"""The compiled readers and writers of headers do what those of `headers.py` and `header_reading.py` do, byte by byte and error by error."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from eventsource.commands.request import read_request, read_requests
 from eventsource.errors import HeaderError
 from eventsource.log import native_headers
+from eventsource.log.header_reading import read_command_headers, read_event_headers
 from eventsource.log.headers import (
     EMPTY_TRAIL,
     CommandHeaders,
@@ -25,8 +26,6 @@ from eventsource.log.headers import (
     event_es,
     event_headers,
     fact_headers,
-    read_command_headers,
-    read_event_headers,
 )
 from eventsource.log.native_headers import raw_headers
 from eventsource.log.record import Record

@@ -13,7 +13,7 @@ from eventsource.errors import DecodeError, HeaderError
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.committed import committed_offsets
 from eventsource.log.events import EventDecoder
-from eventsource.log.headers import read_command_headers, read_event_headers, read_outcome_headers
+from eventsource.log.header_reading import read_command_headers, read_event_headers, read_outcome_headers
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
 from eventsource.log.topics import REPLY_PARTITIONS

@@ -18,7 +18,8 @@ from benchmarks.kafka_streams import KafkaStreams
 from benchmarks.servers import Servers
 from eventsource.commands.reply import Reply
 from eventsource.log.admin import LogAdmin
-from eventsource.log.headers import event_headers, read_event_headers
+from eventsource.log.header_reading import read_event_headers
+from eventsource.log.headers import event_headers
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
 from eventsource.log.topics import REPLY_PARTITIONS

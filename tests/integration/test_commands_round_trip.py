@@ -34,7 +34,7 @@ from eventsource.errors import (
     VersionConflict,
 )
 from eventsource.log.admin import LogAdmin
-from eventsource.log.headers import read_event_headers
+from eventsource.log.header_reading import read_event_headers
 from eventsource.log.partitioner import partition_for
 from eventsource.log.topics import apply, plan
 from eventsource.settings import ClientSettings, KafkaSettings, Settings

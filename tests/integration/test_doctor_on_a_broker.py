@@ -26,14 +26,8 @@ from eventsource.doctor import Diagnosis, Severity, check_start, examine, probes
 from eventsource.domain import Aggregate, Command, Event, applies, creates, decides
 from eventsource.errors import BrokerUnavailable, ClusterMismatch, OffsetLost, TopicMismatch
 from eventsource.log.admin import LogAdmin
-from eventsource.log.headers import (
-    EventHeaders,
-    Origin,
-    OutcomeHeaders,
-    event_headers,
-    outcome_headers,
-    read_event_headers,
-)
+from eventsource.log.header_reading import read_event_headers
+from eventsource.log.headers import EventHeaders, Origin, OutcomeHeaders, event_headers, outcome_headers
 from eventsource.log.partitioner import partition_for
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record

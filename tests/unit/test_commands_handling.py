@@ -19,14 +19,8 @@ from eventsource.commands.reply import Reply, topic_crc
 from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides
 from eventsource.errors import BrokerUnavailable, OffsetLost
-from eventsource.log.headers import (
-    CommandHeaders,
-    Trail,
-    body_hash,
-    command_headers,
-    read_event_headers,
-    read_outcome_headers,
-)
+from eventsource.log.header_reading import read_event_headers, read_outcome_headers
+from eventsource.log.headers import CommandHeaders, Trail, body_hash, command_headers
 from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
 from eventsource.schemas import MemorySchemaStore, MessageCodec

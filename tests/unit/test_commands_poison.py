@@ -16,7 +16,8 @@ from eventsource.commands.status import Status
 from eventsource.domain import Aggregate, Event, creates
 from eventsource.errors import DecodeError
 from eventsource.log.events import EventDecoder
-from eventsource.log.headers import EventHeaders, Origin, Trail, event_headers, read_outcome_headers
+from eventsource.log.header_reading import read_outcome_headers
+from eventsource.log.headers import EventHeaders, Origin, Trail, event_headers
 from eventsource.log.partitioner import partition_for, short_key
 from eventsource.log.record import UNREADABLE_HEADERS, Outgoing, Record, record_of
 from eventsource.schemas import MemorySchemaStore, MessageCodec

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsource.errors import EncodeError, HeaderError
+from eventsource.log.header_reading import read_command_headers, read_event_headers, read_outcome_headers
 from eventsource.log.headers import (
     FLAG_ENCRYPTED_BODY,
     CommandHeaders,
@@ -16,9 +17,6 @@ from eventsource.log.headers import (
     command_headers,
     event_headers,
     outcome_headers,
-    read_command_headers,
-    read_event_headers,
-    read_outcome_headers,
 )
 
 TEXTS = st.text(max_size=30)

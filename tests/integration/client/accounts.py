@@ -10,7 +10,7 @@ from pydantic import Field
 
 from eventsource.app import App
 from eventsource.domain import Aggregate, Command, Event, Rejected, applies, creates, decides, invariant
-from eventsource.log.headers import read_event_headers
+from eventsource.log.header_reading import read_event_headers
 from eventsource.log.recorded import time_from_ms
 from eventsource.settings import Settings
 from tests.integration.command_threads import WorkerThread, read_topic

@@ -25,7 +25,7 @@ from eventsource.errors import (
     OutcomeUnknown,
     VersionConflict,
 )
-from eventsource.log.headers import read_event_headers
+from eventsource.log.header_reading import read_event_headers
 from eventsource.log.partitioner import partition_for
 from eventsource.settings import Settings
 from tests.integration.client.accounts import (
