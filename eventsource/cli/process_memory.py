@@ -7,9 +7,14 @@ import gc
 import os
 from typing import Final
 
+import structlog
+
+_log = structlog.get_logger("eventsource.worker")
+
 _MMAP_THRESHOLD: Final = -3  # M_MMAP_THRESHOLD of glibc's <malloc.h>
 _LARGE_BYTES: Final = 256 << 10
-_SET_BY_USER: Final = ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+_THRESHOLD_VARIABLE: Final = "MALLOC_MMAP_THRESHOLD_"
+_TUNABLES_VARIABLE: Final = "GLIBC_TUNABLES"
 
 
 def collect_garbage_less_often() -> None:
@@ -29,10 +34,11 @@ def give_large_blocks_back() -> None:
     # Left alone, glibc keeps blocks of any size up to 32 MiB once one as large was freed. The state stores' memtables are
     # such blocks, and what is put into the holes that they leave keeps them from being filled again: a worker grew by 100 MB
     # an hour.
-    if any(name in os.environ for name in _SET_BY_USER):
+    if _THRESHOLD_VARIABLE in os.environ or "glibc.malloc." in os.environ.get(_TUNABLES_VARIABLE, ""):
         return
     try:
         set_option = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, TypeError):
         return
-    set_option(_MMAP_THRESHOLD, _LARGE_BYTES)
+    if not set_option(_MMAP_THRESHOLD, _LARGE_BYTES):
+        _log.info("allocator_left_alone", reason="mallopt refused M_MMAP_THRESHOLD: the worker's memory may grow")

@@ -167,20 +167,16 @@ class StateStore:
 
     def answers(self, command_ids: Sequence[str]) -> dict[str, bytes]:
         """The packed answers to those commands that the store knows."""
-        found: dict[str, bytes] = {}
-        # One by one: for a list of keys, rocksdict leaves the options out. It takes no longer.
-        options = self._uncached
+        if not command_ids:
+            return {}
+        keys = [_ANSWER + id_.encode() for id_ in command_ids]
+        get, options = self._rocks().get, self._uncached
         try:
-            get = self._rocks().get
-            for id_ in command_ids:
-                value = get(_ANSWER + id_.encode(), read_opt=options)
-                if value is not None:
-                    found[id_] = value
-        except StateStoreFailed:
-            raise
+            # One by one: for a list of keys, rocksdict leaves the options out. It takes no longer.
+            found = [get(key, read_opt=options) for key in keys]
         except Exception as error:
             raise self._failed("cannot be read", error) from error
-        return found
+        return {id_: value for id_, value in zip(command_ids, found, strict=True) if value is not None}
 
     def _get(self, keys: list[Any]) -> list[bytes | None]:
         if not keys:

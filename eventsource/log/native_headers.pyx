@@ -4,6 +4,7 @@
 Whatever is unusual gives None, and Python's own reader takes it: so there is one place that knows what is wrong, and how to say it.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_SET_ITEM
@@ -43,6 +44,7 @@ cdef enum:
     MAX_HEADERS_BYTES = 1 << 30
 
 
+@cython.auto_pickle(False)  # it would take the bytes for a text that ends with a zero
 cdef class RawHeaders:
     """The headers of one record: pairs of name and value, made when somebody looks at them.
 
@@ -68,6 +70,9 @@ cdef class RawHeaders:
 
     def __repr__(self):
         return repr(self.pairs())
+
+    def __reduce__(self):
+        return raw_headers, (self.pairs(),)
 
     cpdef list pairs(self):
         cdef list found = []
@@ -350,6 +355,8 @@ cdef inline char *write_header(char *at, const char *name, Py_ssize_t name_size,
 
 def fact_headers(tuple source not None, tuple ce_type not None, str ce_id not None, uint64_t version, bytes es not None):
     """The headers of an event or outcome, without a `traceparent`."""
+    if len(source) != 2 or len(ce_type) != 2:
+        raise TypeError("a header is a pair of name and value")
     cdef char sequence[20]
     cdef Py_ssize_t id_size, source_name_size, type_name_size
     cdef const char *id_at = PyUnicode_AsUTF8AndSize(ce_id, &id_size)

@@ -5,6 +5,7 @@ They are there only where the wheel was compiled.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
@@ -64,7 +65,7 @@ def flat_writer(schema: AvroSchema, prefix: bytes, limits: Limits, reference: Wr
         fields.append((field.name, *written))
     try:
         write: Write = _Writer(shape.model, fields, prefix, limits.body_bytes, reference).write
-    except ValueError:  # more fields than it takes
+    except (ValueError, OverflowError):  # more fields or digits than it takes
         return None
     return write
 
@@ -95,7 +96,10 @@ def _written(shape: Shape, *, exact_types: bool) -> _Written | None:
 
 def flat_reader(plan: RecordPlan, skip: int, limits: Limits, reference: Read) -> Read | None:
     """The function that follows `plan`, or None if it is not flat or nothing was compiled."""
-    if _Reader is None or plan.refusal is not None or not issubclass(plan.shape.model, pydantic.BaseModel):
+    model = plan.shape.model
+    if _Reader is None or plan.refusal is not None or not issubclass(model, pydantic.BaseModel):
+        return None
+    if inspect.isabstract(model):
         return None
     names = tuple(field.field.name for field in plan.fields)
     sources = [field.source for field in plan.fields if field.source is not None]
@@ -117,8 +121,8 @@ def flat_reader(plan: RecordPlan, skip: int, limits: Limits, reference: Read) ->
             return None
         written.append((*reading, place))
     try:
-        reader = _Reader(plan.shape.model, written, names, defaults, skip, limits.body_bytes, reference)
-    except ValueError:  # more fields than it takes
+        reader = _Reader(model, written, names, defaults, skip, limits.body_bytes, reference)
+    except (ValueError, OverflowError):  # more fields or digits than it takes
         return None
     read: Read = reader.read
     return read

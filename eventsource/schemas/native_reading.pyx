@@ -27,10 +27,10 @@ cdef extern from "Python.h":
         object (*tp_alloc)(PyTypeObject *cls, Py_ssize_t size)
         descrsetfunc tp_descr_set
     PyTypeObject *Py_TYPE(object value)
-    object _PyDict_NewPresized(Py_ssize_t count)
 
 
-cdef bint _IS_LITTLE = byteorder == "little"
+if byteorder != "little":  # a double is copied as it is
+    raise ImportError("machine code for records was written for little-endian machines")
 
 # Slot setters: an instance is built without its class's __init__, validators or frozen check.
 cdef object _set_dict = vars(BaseModel)["__dict__"]
@@ -122,13 +122,13 @@ cdef object read_value(Place *place, int kind, int longest):
         place.at += 1
         return is_true
     if kind == DOUBLE:
-        if place.end - place.at < 8 or not _IS_LITTLE:
+        if place.end - place.at < 8:
             raise _Unfit
         memcpy(&real, place.at, 8)
         place.at += 8
         return real
     if kind == FLOAT:
-        if place.end - place.at < 4 or not _IS_LITTLE:
+        if place.end - place.at < 4:
             raise _Unfit
         memcpy(&half, place.at, 4)
         place.at += 4
@@ -149,7 +149,7 @@ cdef class RecordReader:
     cdef Py_ssize_t skip, max_bytes
     cdef list kept
     cdef tuple names
-    cdef dict defaults
+    cdef dict template  # copied for each instance: so the keys are put and hashed once, and take as little memory as a literal's
     cdef set fields_set
 
     def __cinit__(
@@ -161,7 +161,10 @@ cdef class RecordReader:
             raise ValueError("too many fields")
         if not isinstance(model, type) or not issubclass(model, BaseModel):
             raise TypeError("a pydantic model is wanted")
-        self.model, self.names, self.defaults = model, names, defaults
+        if skip < 0:
+            raise ValueError("no bytes can be skipped before the first")
+        self.model, self.names = model, names
+        self.template = {name: defaults.get(name) for name in names}
         self.skip, self.max_bytes, self.reference = skip, max_bytes, reference
         self.fields_set = {name for name in names if name not in defaults}
         self.kept = list(written)
@@ -171,7 +174,7 @@ cdef class RecordReader:
             raise MemoryError
         places = set(range(-1, len(names)))
         for i in range(self.count):
-            field = <tuple>self.kept[i]
+            field = self.kept[i]
             type_, convert, null_branch, longest, place = field
             if place not in places:
                 raise ValueError("a place twice, or none")
@@ -240,14 +243,11 @@ cdef class RecordReader:
 
     cdef object instance(self, PyObject **values):
         cdef PyTypeObject *cls = <PyTypeObject *>self.model
-        cdef dict fields = _PyDict_NewPresized(len(self.names))
+        cdef dict fields = self.template.copy()
         cdef int i
         for i in range(<int>len(self.names)):
-            name = self.names[i]
-            if values[i] == NULL:
-                PyDict_SetItem(fields, name, self.defaults[name])
-            else:
-                PyDict_SetItem(fields, name, <object>values[i])
+            if values[i] != NULL:
+                PyDict_SetItem(fields, self.names[i], <object>values[i])
         message = cls.tp_alloc(cls, 0)
         set_slot(_set_dict, message, fields)
         set_slot(_set_fields_set, message, self.fields_set.copy())

@@ -29,8 +29,10 @@ cdef extern from "Python.h":
 cdef enum:
     MOST_DIGITS = 18  # of a number that fits into 64 bits, whatever they are
     SMALL_BYTES = 1024
+    LONGEST_NUMBER_BYTES = 10
 
-cdef bint _IS_LITTLE = byteorder == "little"
+if byteorder != "little":  # a double is copied as it is
+    raise ImportError("machine code for records was written for little-endian machines")
 
 
 class _Unfit(Exception):  # never leaves this module
@@ -41,6 +43,7 @@ cdef struct Buffer:
     char *data
     Py_ssize_t size
     Py_ssize_t capacity
+    Py_ssize_t max_bytes
     bint is_own
 
 
@@ -49,6 +52,8 @@ cdef int reserve(Buffer *buffer, Py_ssize_t more) except -1:
     cdef Py_ssize_t capacity
     if buffer.size + more <= buffer.capacity:
         return 0
+    if buffer.size + more > buffer.max_bytes + LONGEST_NUMBER_BYTES:  # some is reserved for a number that may be shorter
+        raise _Unfit
     capacity = 2 * (buffer.size + more)
     if buffer.is_own:
         grown = <char *>realloc(buffer.data, capacity)
@@ -71,7 +76,7 @@ cdef inline int add(Buffer *buffer, const char *data, Py_ssize_t size) except -1
 
 cdef inline int add_long(Buffer *buffer, int64_t number) except -1:
     cdef uint64_t rest = <uint64_t>number << 1 ^ <uint64_t>(number >> 63)
-    reserve(buffer, 10)
+    reserve(buffer, LONGEST_NUMBER_BYTES)
     while rest > 0x7F:
         buffer.data[buffer.size] = <char>(rest & 0x7F | 0x80)
         buffer.size += 1
@@ -159,7 +164,7 @@ cdef int add_value(Buffer *buffer, int kind, object value) except -1:
             raise _Unfit
         add(buffer, b"\1" if value is True else b"\0", 1)
     elif kind == DOUBLE:
-        if type(value) is not float or not _IS_LITTLE:
+        if type(value) is not float:
             raise _Unfit
         real = PyFloat_AS_DOUBLE(value)
         add(buffer, <const char *>&real, 8)
@@ -203,7 +208,7 @@ cdef class RecordWriter:
         if self.fields == NULL:
             raise MemoryError
         for i in range(self.count):
-            field = <tuple>self.kept[i]
+            field = self.kept[i]
             name, written, exact, convert, null_branch, precision, scale = field
             self.fields[i].name = <PyObject *>field[0]
             self.fields[i].kind = kind_of(written)
@@ -221,6 +226,7 @@ cdef class RecordWriter:
         cdef char small[SMALL_BYTES]
         cdef Buffer buffer
         buffer.data, buffer.size, buffer.capacity, buffer.is_own = small, 0, SMALL_BYTES, False
+        buffer.max_bytes = self.max_bytes
         try:
             self.fill(&buffer, message)
             if buffer.size <= self.max_bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import pickle
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +30,7 @@ from eventsource.log.headers import (
     fact_headers,
 )
 from eventsource.log.native_headers import raw_headers
-from eventsource.log.record import Record
+from eventsource.log.record import Outgoing, Record
 
 Pairs = list[tuple[str, bytes | None]]
 
@@ -200,6 +202,23 @@ def test_the_headers_of_facts_are_the_references(ce_id: str, version: int, es: b
     # With a traceparent it is the reference that writes them.
     wanted = fact_headers(source, ce_type, ce_id, version, es, b"trace")[:-1]
     assert fact_headers(source, ce_type, ce_id, version, es) == wanted
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_raw_headers_may_be_copied(copied: Callable[[Any], Any]) -> None:
+    made = fact_headers(("ce_source", b"/s"), ("ce_type", b"t"), "c-1/1.1", 5, b"\0es")
+    for each in (made, Outgoing("t", 0, b"k", b"v", made), Record("t", 0, 1, 2, b"k", b"v", made)):
+        twin = copied(each)
+        assert twin == each
+        assert twin is not each
+        del twin  # each has a block of its own to free
+    assert dict(made)["es"] == b"\0es"
+
+
+def test_a_header_that_is_no_pair_is_refused() -> None:
+    for source, ce_type in (((), ("ce_type", b"t")), (("ce_source", b"/s"), ("ce_type",))):
+        with pytest.raises(TypeError, match="pair"):
+            native_headers.fact_headers(source, ce_type, "c-1/1.1", 5, b"es")  # type: ignore[arg-type]
 
 
 def test_what_is_no_record_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from abc import ABC, abstractmethod
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal
 from enum import Enum, IntEnum
@@ -18,6 +20,7 @@ from eventsource.schemas import AvroSchema, Limits, SchemaText, message_schema
 from eventsource.schemas.flat_records import flat_reader, flat_writer
 from eventsource.schemas.loading import Loading
 from eventsource.schemas.native_reading import RecordReader
+from eventsource.schemas.native_writing import RecordWriter
 from eventsource.schemas.reference import reference_reader, reference_writer
 from eventsource.schemas.resolution import resolve
 
@@ -345,6 +348,57 @@ def test_more_fields_than_it_takes_are_refused() -> None:
     assert flat_writer(schema, PREFIX, LIMITS, fall_back) is None
     plan = resolve(schema.shape, schema.text.schema(), schema.names)
     assert flat_reader(plan, len(PREFIX), LIMITS, fall_back) is None
+
+
+@pytest.mark.parametrize("count", [3, 6, 12, 40])
+def test_what_is_read_takes_no_more_memory_than_what_was_made(count: int) -> None:
+    fields: dict[str, Any] = {f"f{number}": (int, ...) for number in range(count)}
+    model = pydantic.create_model("Message", **fields)
+    codec = Codec(message_schema(model, "message"))
+    made = model(**dict.fromkeys(fields, 1))
+    assert sys.getsizeof(vars(codec.read(codec.write(made)))) <= sys.getsizeof(vars(made))
+
+
+def test_an_abstract_model_has_no_reader() -> None:
+    class Abstract(BaseModel, ABC):
+        number: int
+
+        @abstractmethod
+        def do(self) -> None: ...
+
+    schema = message_schema(Abstract, "abstract")
+    plan = resolve(schema.shape, schema.text.schema(), schema.names)
+    assert flat_reader(plan, len(PREFIX), LIMITS, fall_back) is None
+
+
+def test_null_may_come_first() -> None:
+    schema = message_schema(pydantic.create_model("Message", field=(None | int, ...)), "message")
+    codec = Codec(schema)
+    for value in (None, 5):
+        made = schema.shape.model(field=value)
+        assert codec.write(made) == codec.reference_write(made)
+        assert codec.read(codec.write(made)) == made
+
+
+def test_what_a_conversion_is_interrupted_by_comes_through() -> None:
+    def interrupt(_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    write = RecordWriter(Number, [("number", "long", None, interrupt, -1, 0, 0)], PREFIX, 100, fall_back).write
+    with pytest.raises(KeyboardInterrupt):
+        write(Number(number=1))
+    read = RecordReader(Number, [("long", interrupt, -1, 0, 0)], ("number",), {}, 0, 100, fall_back).read
+    with pytest.raises(KeyboardInterrupt):
+        read(b"\2")
+
+
+def test_arguments_that_are_none_are_refused() -> None:
+    with pytest.raises(TypeError):
+        RecordReader(Number, [["long", None, -1, 0, 0]], ("number",), {}, 0, 10, fall_back)  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        RecordWriter(Number, [["number", "long", None, None, -1, 0, 0]], PREFIX, 10, fall_back)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="skipped"):
+        RecordReader(Number, [], (), {}, -1, 10, fall_back)
 
 
 def test_a_reader_of_what_is_no_model_is_refused() -> None:

@@ -21,6 +21,7 @@ ON_COMPILED = (
     "tests/integration/test_commands_owner.py",
     "tests/integration/test_commands_poisoned_topic.py",
     "tests/integration/test_commands_round_trip.py",
+    "tests/integration/test_commands_state_store.py",
     "tests/integration/test_log_reader.py",
     "tests/integration/test_log_transactions.py",
 )
@@ -41,6 +42,13 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     )
 
 
+def servers(stack: Any) -> dict[str, str]:
+    return {
+        "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS": stack.bootstrap_servers,
+        "EVENTSOURCE_POSTGRES__URL": stack.postgres_url,
+    }
+
+
 def test_what_runs_for_every_command_is_compiled(environment: dict[str, str]) -> None:
     told = run(environment, "-c", "from eventsource.commands import handling; print(handling.__file__)")
     assert not told.stdout.strip().endswith(".py"), told.stderr
@@ -57,10 +65,27 @@ def test_what_is_written_for_the_compiler_may_be_missing(environment: dict[str, 
     assert ran.returncode == 0, ran.stdout[-5_000:]
 
 
+def test_the_compiled_producer_alone_may_be_missing(
+    environment: dict[str, str], tmp_path: Path, eventsource_stack: Any
+) -> None:
+    """Beside a version of the client that it was not tried with: what others wrote in machine code is sent by the client."""
+    compiled = Path(environment["PYTHONPATH"].partition(os.pathsep)[0])
+    shutil.copytree(compiled, tmp_path / "partly", ignore=shutil.ignore_patterns("native_producer.*.so"))
+    partly = {**environment, "PYTHONPATH": f"{tmp_path / 'partly'}{os.pathsep}{ROOT}", **servers(eventsource_stack)}
+    tests = ["tests/integration/test_commands_round_trip.py", "tests/integration/test_log_transactions.py"]
+    ran = run(partly, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
+    assert ran.returncode == 0, ran.stdout[-5_000:]
+
+
 def test_the_tests_hold_on_compiled_code(environment: dict[str, str], eventsource_stack: Any) -> None:
-    servers = {
-        "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS": eventsource_stack.bootstrap_servers,
-        "EVENTSOURCE_POSTGRES__URL": eventsource_stack.postgres_url,
-    }
-    ran = run({**environment, **servers}, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *ON_COMPILED)
+    ran = run(
+        {**environment, **servers(eventsource_stack)},
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        *ON_COMPILED,
+    )
     assert ran.returncode == 0, ran.stdout[-5_000:]

@@ -4,6 +4,7 @@ import gc
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from eventsource.cli import process_memory
 
@@ -14,7 +15,12 @@ def options(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     for name in ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
     found: list[tuple[int, int]] = []
-    library = SimpleNamespace(mallopt=lambda option, value: found.append((option, value)))
+
+    def mallopt(option: int, value: int) -> int:
+        found.append((option, value))
+        return 1
+
+    library = SimpleNamespace(mallopt=mallopt)
     monkeypatch.setattr(process_memory.ctypes, "CDLL", lambda _: library)
     return found
 
@@ -24,12 +30,31 @@ def test_large_blocks_are_given_back(options: list[tuple[int, int]]) -> None:
     assert options == [(-3, 262_144)]  # M_MMAP_THRESHOLD
 
 
-@pytest.mark.parametrize("name", ["MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MALLOC_MMAP_THRESHOLD_", "131072"), ("GLIBC_TUNABLES", "glibc.cpu.x=1:glibc.malloc.mmap_threshold=131072")],
+)
 def test_what_the_user_set_up_is_left_alone(
-    options: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, name: str
+    options: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    monkeypatch.setenv(name, "131072")
+    monkeypatch.setenv(name, value)
     process_memory.give_large_blocks_back()
+    assert options == []
+
+
+def test_tunables_of_other_things_say_nothing_of_the_allocator(
+    options: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.cpu.x=1")
+    process_memory.give_large_blocks_back()
+    assert options
+
+
+def test_an_allocator_that_refuses_is_told_of(options: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_memory.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *_: 0))
+    with capture_logs() as logs:
+        process_memory.give_large_blocks_back()
+    assert [entry["event"] for entry in logs] == ["allocator_left_alone"]
     assert options == []
 
 
