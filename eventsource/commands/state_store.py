@@ -82,7 +82,7 @@ class StateStore:
         self._identity = identity
         self._database: Rdict | None = None
         # A command's id is there once in a thousand times: the blocks that are looked into in vain are no use to the next.
-        self._uncached = ReadOptions()
+        self._cached, self._uncached = ReadOptions(), ReadOptions()
         self._uncached.fill_cache(False)  # type: ignore[call-arg]  # its stub left the argument out
         self.position: StorePosition | None = None
         """What the contents reflect; None: there are none."""
@@ -170,12 +170,13 @@ class StateStore:
         if not command_ids:
             return {}
         keys = [_ANSWER + id_.encode() for id_ in command_ids]
-        get, options = self._rocks().get, self._uncached
+        rocks = self._rocks()
+        # Set for all reads and set back: for a list of keys, rocksdict leaves out the options that are given with it.
+        rocks.set_read_options(self._uncached)
         try:
-            # One by one: for a list of keys, rocksdict leaves the options out. It takes no longer.
-            found = [get(key, read_opt=options) for key in keys]
-        except Exception as error:
-            raise self._failed("cannot be read", error) from error
+            found = self._get(keys)
+        finally:
+            rocks.set_read_options(self._cached)
         return {id_: value for id_, value in zip(command_ids, found, strict=True) if value is not None}
 
     def _get(self, keys: list[Any]) -> list[bytes | None]:
