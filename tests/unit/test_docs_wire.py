@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eventsource.commands.reply import _FIXED as REPLY
 from eventsource.commands.status import Status
-from eventsource.log.headers import _COMMAND, _EVENT
+from eventsource.log.headers import COMMAND_FIXED, EVENT_FIXED
 from eventsource.log.partitioner import murmur2, partition_for
 
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
@@ -22,8 +22,8 @@ def test_the_partitions_of_the_examples_are_right() -> None:
 
 
 def test_the_fixed_parts_are_as_long_as_the_page_says() -> None:
-    assert f"| {_COMMAND.size}– | texts |" in PAGE
-    assert f"| {_EVENT.size}– | texts |" in PAGE
+    assert f"| {COMMAND_FIXED.size}– | texts |" in PAGE
+    assert f"| {EVENT_FIXED.size}– | texts |" in PAGE
     assert f"| {REPLY.size}– | texts |" in PAGE
 
 
