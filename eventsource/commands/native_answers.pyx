@@ -5,6 +5,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from eventsource.log.native_bytes cimport write_uint32, write_uint64
+
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -16,20 +18,6 @@ cdef enum:
     REPLY_BYTES = 46
     REPLY_VERSION = 1
     MOST_ID_BYTES = 0xFFFF
-
-
-cdef inline char *write_uint64(char *at, uint64_t value) noexcept:
-    cdef int i
-    for i in range(8):
-        at[i] = <char>(value >> (56 - 8 * i))
-    return at + 8
-
-
-cdef inline char *write_uint32(char *at, uint32_t value) noexcept:
-    cdef int i
-    for i in range(4):
-        at[i] = <char>(value >> (24 - 8 * i))
-    return at + 4
 
 
 cdef inline int check_hash(bytes digest) except -1:

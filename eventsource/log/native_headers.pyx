@@ -13,6 +13,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
+from eventsource.log.native_bytes cimport write_uint32, write_uint64
+
 from sys import byteorder
 
 from eventsource.errors import HeaderError
@@ -145,13 +147,6 @@ cdef inline uint64_t read_uint64(const char *at) noexcept:
 
 cdef inline uint32_t read_uint32(const char *at) noexcept:
     return <uint32_t><uint8_t>at[0] << 24 | <uint32_t><uint8_t>at[1] << 16 | <uint32_t><uint8_t>at[2] << 8 | <uint8_t>at[3]
-
-
-cdef inline char *write_uint64(char *at, uint64_t value) noexcept:
-    cdef int i
-    for i in range(8):
-        at[i] = <char>(value >> (56 - 8 * i))
-    return at + 8
 
 
 cdef inline bint is_no_trail(const char *at) noexcept:
@@ -336,10 +331,7 @@ def event_es(bytes topic_id not None, int32_t partition, int64_t offset, int64_t
         raise ValueError("a topic id has 16 bytes, and a body hash 8")
     es[0], es[1], es[2] = VERSION, 0, EVENT
     memcpy(es + 3, PyBytes_AS_STRING(topic_id), 16)
-    cdef uint32_t number = <uint32_t>partition
-    es[19], es[20], es[21], es[22] = <char>(number >> 24), <char>(number >> 16), <char>(number >> 8), <char>number
-    write_uint64(es + 23, <uint64_t>offset)
-    write_uint64(es + 31, <uint64_t>time_ms)
+    write_uint64(write_uint64(write_uint32(es + 19, <uint32_t>partition), <uint64_t>offset), <uint64_t>time_ms)
     memcpy(es + 39, PyBytes_AS_STRING(digest), 8)
     memcpy(es + 47, b"\0\0\0\0\0\0", NO_TRAIL_BYTES)
     return PyBytes_FromStringAndSize(es, EVENT_BYTES + NO_TRAIL_BYTES)
@@ -397,8 +389,7 @@ cpdef bytes body_hash(bytes key, str type_, bytes body):
     cdef const char *type_at = PyUnicode_AsUTF8AndSize(type_, &type_size)
     cdef Py_ssize_t key_size = PyBytes_GET_SIZE(key)
     cdef uint8_t length[4]
-    length[0], length[1] = <uint8_t>(key_size >> 24), <uint8_t>(key_size >> 16)
-    length[2], length[3] = <uint8_t>(key_size >> 8), <uint8_t>key_size
+    write_uint32(<char *>length, <uint32_t>key_size)
     blake2b_begin(&state)
     blake2b_add(&state, length, 4)
     blake2b_add(&state, PyBytes_AS_STRING(key), key_size)

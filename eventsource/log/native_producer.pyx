@@ -216,9 +216,10 @@ cdef rd_kafka_error_t *_produce(
             headers = rd_kafka_headers_new(items[i].headers)
             if items[i].raw_headers != NULL:
                 _add_raw(headers, items[i].raw_headers, items[i].headers)
-            for h in range(0 if items[i].raw_headers != NULL else items[i].headers):
-                rd_kafka_header_add(headers, next_header.name, next_header.name_size, next_header.value, next_header.size)
-                next_header += 1
+            else:
+                for h in range(items[i].headers):
+                    rd_kafka_header_add(headers, next_header.name, next_header.name_size, next_header.value, next_header.size)
+                    next_header += 1
         arguments[0].u.rkt = topics[items[i].topic]
         arguments[1].u.i32 = items[i].partition
         arguments[2].u.mem.ptr = items[i].key

@@ -11,6 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from eventsource.errors import DecodeError, EncodeError
+from eventsource.schemas import primitives
 
 LONG_MIN: Final = -(1 << 63)
 LONG_MAX: Final = (1 << 63) - 1
@@ -219,7 +220,7 @@ def decimal_from_bytes(precision: int, scale: int) -> Callable[[bytes], Decimal]
     """The reverse, for the precision and scale of the writer. Raises `DecodeError` for more digits than those."""
     scaleb = Context(prec=precision, traps=[InvalidOperation, Inexact, Rounded]).scaleb
     exponent = -scale
-    longest = ((10**precision).bit_length() >> 3) + 1
+    longest = primitives.longest_decimal_bytes(precision)
     from_bytes = int.from_bytes
 
     def convert(data: bytes) -> Decimal:

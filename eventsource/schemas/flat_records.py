@@ -13,11 +13,13 @@ from typing import Any, Final
 
 import pydantic
 
-from eventsource.domain.shapes import DecimalShape, EnumShape, FieldShape, Kind, Scalar, Shape, UnionShape
+from eventsource.domain.shapes import DecimalShape, EnumShape, Kind, Scalar, Shape, UnionShape
 from eventsource.schemas import conversions, primitives
+from eventsource.schemas.avro import SCALARS
 from eventsource.schemas.avro_schema import AvroSchema
+from eventsource.schemas.fingerprint import PRIMITIVES
 from eventsource.schemas.limits import Limits
-from eventsource.schemas.loading import UNCHANGEABLE
+from eventsource.schemas.loading import has_plain_default
 from eventsource.schemas.reading import FASTER
 from eventsource.schemas.reference import Read, Write
 from eventsource.schemas.resolution import DecimalPlan, EnumPlan, Plan, RecordPlan, ScalarPlan, UnionPlan
@@ -33,16 +35,6 @@ except ImportError:  # they were not compiled
 
 _NOT_NULL: Final = -1
 _NOWHERE: Final = -1
-_WRITTEN_AS: Final = {
-    Kind.NULL: "null",
-    Kind.BOOLEAN: "boolean",
-    Kind.INTEGER: "long",
-    Kind.FLOAT: "double",
-    Kind.STRING: "string",
-    Kind.BYTES: "bytes",
-}
-_PRIMITIVES: Final = frozenset({*_WRITTEN_AS.values(), "int", "float"})
-
 _DECIMAL: Final = "decimal"
 
 _Written = tuple[str, type | None, Callable[[Any], Any] | None, int, int, int]
@@ -75,7 +67,7 @@ def _written(shape: Shape, *, exact_types: bool) -> _Written | None:
         case Scalar(kind=kind):
             text, number = TEXTS.get(kind), NUMBERS.get(kind)
             if text is None and number is None:
-                return _WRITTEN_AS[kind], None, None, _NOT_NULL, 0, 0
+                return SCALARS[kind], None, None, _NOT_NULL, 0, 0
             exact = kind.python_type if exact_types or kind in EXACT_IN_MESSAGES else None
             return "long" if text is None else "string", exact, text or number, _NOT_NULL, 0, 0
         case DecimalShape(precision=precision, scale=scale):
@@ -109,7 +101,7 @@ def flat_reader(plan: RecordPlan, skip: int, limits: Limits, reference: Read) ->
     defaults: dict[str, Any] = {}
     for field in plan.fields:
         if field.plan is None:
-            if not _has_plain_default(field.field):
+            if not has_plain_default(field.field.info):
                 return None
             defaults[field.field.name] = field.field.info.default
     written = []
@@ -128,15 +120,10 @@ def flat_reader(plan: RecordPlan, skip: int, limits: Limits, reference: Read) ->
     return read
 
 
-def _has_plain_default(field: FieldShape) -> bool:
-    info = field.info
-    return info.default_factory is None and (type(info.default) in UNCHANGEABLE or isinstance(info.default, Enum))
-
-
 def _passed_over(written: Any) -> Plan | None:
     """How a field is read that nobody wants; None where it is no primitive."""
     kind = written["type"] if isinstance(written, dict) else written
-    return ScalarPlan(kind, None) if isinstance(kind, str) and kind in _PRIMITIVES else None
+    return ScalarPlan(kind, None) if isinstance(kind, str) and kind in PRIMITIVES else None
 
 
 def _read(plan: Plan) -> _Reading | None:
@@ -144,8 +131,8 @@ def _read(plan: Plan) -> _Reading | None:
         case ScalarPlan(written=written, convert=convert):
             return written, None if convert is None else FASTER.get(convert, convert), _NOT_NULL, 0
         case DecimalPlan(precision=precision, scale=scale):
-            longest = ((10**precision).bit_length() >> 3) + 1
-            return _DECIMAL, _times(primitives.multiply(precision), primitives.unit(scale)), _NOT_NULL, longest
+            convert = _times(primitives.multiply(precision), primitives.unit(scale))
+            return _DECIMAL, convert, _NOT_NULL, primitives.longest_decimal_bytes(precision)
         case EnumPlan(symbols=symbols, members=members):
             return "long", _member_at([members.get(symbol) for symbol in symbols]), _NOT_NULL, 0
         case UnionPlan(branches=((_, first), (_, second))):

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 from eventsource.domain.shapes import FieldShape, Kind, ModelShape
 from eventsource.errors import DecodeError
@@ -47,7 +48,7 @@ _READ_AS: Final[dict[str, type]] = {
     "map": dict,
 }
 
-UNCHANGEABLE: Final = frozenset(kind.python_type for kind in Kind)
+_UNCHANGEABLE: Final = frozenset(kind.python_type for kind in Kind)
 
 # Slot setters: an instance is built without its class's __init__, validators or frozen check.
 _slots = vars(pydantic.BaseModel)
@@ -198,13 +199,18 @@ class _Compiler:
 def default_of(source: Source, field: FieldShape, fields: str) -> str:
     """Code for a field that was not written; `fields` is code for a dict of those before it."""
     info = field.info
+    if has_plain_default(info):
+        return source.bind(info.default, f"DEFAULT_{field.name}")
     if info.default_factory is None:
-        if type(info.default) in UNCHANGEABLE or isinstance(info.default, Enum):
-            return source.bind(info.default, f"DEFAULT_{field.name}")
         # `get_default` copies what could be changed.
         return f"{source.bind(info.get_default, f'default_{field.name}')}()"
     argument = fields if info.default_factory_takes_validated_data else ""
     return f"{source.bind(info.default_factory, f'default_{field.name}')}({argument})"
+
+
+def has_plain_default(info: FieldInfo) -> bool:
+    """Whether all instances may share the field's default: nothing makes it anew, and it cannot be changed."""
+    return info.default_factory is None and (type(info.default) in _UNCHANGEABLE or isinstance(info.default, Enum))
 
 
 def instance(source: Source, shape: ModelShape) -> str:

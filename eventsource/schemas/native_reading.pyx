@@ -140,7 +140,8 @@ cdef class RecordReader:
     """Reads what was written with one schema into the instances of one pydantic model.
 
     `written`, in the writer's order: Avro type or "decimal", what converts a value or None, the place of null in a union with it or
-    -1, how many bytes a Decimal has at most, and the place of the field among `names`, or -1 where nobody wants it any more. `defaults` are those of `names` that were not written.
+    -1, how many bytes a Decimal has at most, and the place of the field among `names`, or -1 where nobody wants it any more.
+    `defaults` are those of `names` that were not written.
     """
 
     cdef ReadField *fields
@@ -212,7 +213,7 @@ cdef class RecordReader:
         cdef Place place
         cdef ReadField *field
         cdef object value
-        cdef int64_t branch
+        cdef int64_t branch = 0
         place.at = <const uint8_t *>PyBytes_AS_STRING(data)
         place.end = place.at + PyBytes_GET_SIZE(data)
         if place.end - place.at < self.skip:
@@ -224,12 +225,8 @@ cdef class RecordReader:
                 read_long(&place, &branch)
                 if branch != 0 and branch != 1:
                     raise _Unfit
-                if branch == field.null_branch:
-                    value = None
-                else:
-                    value = read_value(&place, field.kind, field.longest)
-                    if field.convert != NULL:
-                        value = (<object>field.convert)(value)
+            if field.null_branch >= 0 and branch == field.null_branch:
+                value = None
             else:
                 value = read_value(&place, field.kind, field.longest)
                 if field.convert != NULL:

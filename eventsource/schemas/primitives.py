@@ -94,6 +94,11 @@ def power_of_ten(exponent: int) -> int:
     return cast(int, 10**exponent)
 
 
+def longest_decimal_bytes(precision: int) -> int:
+    """How many bytes the unscaled value of a Decimal with so many digits takes at most."""
+    return (power_of_ten(precision).bit_length() >> 3) + 1
+
+
 @functools.cache
 def unit(scale: int) -> Decimal:
     """The smallest step of a Decimal with so many digits behind the point."""

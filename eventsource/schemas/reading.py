@@ -223,7 +223,7 @@ class _Compiler:
 
     def _decimal(self, precision: int, scale: int, lines: Lines) -> str:
         start, v = self._sized(lines), self._variable()
-        longest = ((10**precision).bit_length() >> 3) + 1
+        longest = primitives.longest_decimal_bytes(precision)
         with lines.block(f"if not 0 < p - {start} <= {longest}:"):
             lines.add("raise Unfit")
         lines.add(f"{v} = {self._source.bind(primitives.from_bytes, 'from_bytes')}(value[{start}:p])")
