@@ -19,6 +19,8 @@ COMPILE = "EVENTSOURCE_COMPILE"
 # What runs for every command and every event that is replayed. Left out is what user code subclasses or calls back into: classes
 # of messages and aggregates, and the codecs, which are code generated at run time.
 MODULES = {
+    "eventsource/domain": ("copying", "dispatch"),
+    "eventsource/schemas": ("codec", "single_object", "state_codec"),
     "eventsource/log": ("deliveries", "events", "header_reading", "headers", "record", "transactions"),
     "eventsource/commands": (
         *("deduplication", "facts", "generations", "handled", "handling", "memory", "replaying", "replies", "reply"),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.request import Request
-from eventsource.commands.states import Reread
+from eventsource.commands.states import Written
 from eventsource.commands.status import Outcome
 from eventsource.domain import Event
 from eventsource.domain.copying import detacher
@@ -29,10 +28,18 @@ from eventsource.names import Names
 from eventsource.schemas import MessageCodec, record_fields, written_fingerprint
 
 _Writing = tuple[
-    Callable[[Any], bytes], tuple[str, bytes], Callable[[Any], Event] | None, Callable[[bytes], Event] | None
+    Callable[[Any], bytes], tuple[str, bytes], Callable[[bytes], Event], bool, Callable[[Any], Event] | None
 ]
-"""How events of a class are written: value, `ce_type`; and, if they can hold something changeable, how that is made nobody
-else's: by a copy of the event where that suffices, else by reading its value."""
+"""How events of a class are written and read again: value, `ce_type`, reader; whether they can hold something changeable; and if so
+how a copy of an event is made that is nobody else's, unless that takes reading its value."""
+
+
+EventsWritten = tuple[list[Outgoing], str, tuple[Event, ...], Written]
+"""The records, and the last one's `ce_id`; the events to apply, and how they are read again.
+
+Those to apply are the command's own where nothing in them can be changed. Else they hold nothing that anybody else does: the state may
+keep a part of them and change it later, as it will after a replay.
+"""
 
 
 class FactRecords:
@@ -68,13 +75,8 @@ class FactRecords:
             codec.register()
         self._outcomes.register()
 
-    def events(
-        self, request: Request, events: tuple[Event, ...], version: int
-    ) -> tuple[list[Outgoing], str, tuple[Event, ...]]:
-        """The records of a command's events on an aggregate at `version`, the last one's `ce_id`, and the events to apply.
-
-        Those are the same tuple where nothing in them can be changed. Else they hold nothing that anybody else does: the state
-        may keep a part of them and change it later, as it will after a replay.
+    def events(self, request: Request, events: tuple[Event, ...], version: int) -> EventsWritten:
+        """Makes the records of a command's events on an aggregate at `version`.
 
         Raises `EncodeError`, and `MessageTooLarge` where one is too large to be written.
         """
@@ -91,31 +93,23 @@ class FactRecords:
         ce_id = ""
         own: list[Event] | None = None
         records: list[Outgoing] = []
+        written: Written = []
         for index, event in enumerate(events, 1):
-            write, ce_type, detach, decode = self._by_class[event.__class__]
+            write, ce_type, read, changeable, detach = self._by_class[type(event)]
             value = write(event)
             ce_id = f"{headers.command_id}/{index}.{count}"
-            written = fact_headers(self._source, ce_type, ce_id, version + index, es, headers.traceparent)
-            outgoing: Outgoing = tuple.__new__(Outgoing, (self._events_topic, self._partition, key, value, written))
+            about = fact_headers(self._source, ce_type, ce_id, version + index, es, headers.traceparent)
+            outgoing: Outgoing = tuple.__new__(Outgoing, (self._events_topic, self._partition, key, value, about))
             # What is far from the limit need not be counted to the byte.
             if (len(value) + len(key) + len(es)) * 2 > self._max_bytes:
                 self._check_size(event, outgoing)
             records.append(outgoing)
-            if decode is not None:
+            written.append((read, value))
+            if changeable:
                 if own is None:
                     own = list(events)
-                own[index - 1] = detach(event) if detach is not None else decode(value)
-        return records, ce_id, events if own is None else tuple(own)
-
-    def reread(self, events: tuple[Event, ...], records: list[Outgoing]) -> Reread:
-        """How a command's events are read anew from their records."""
-        return partial(self._read, [event.__class__ for event in events], records)
-
-    def _read(self, classes: list[type[Event]], records: list[Outgoing]) -> tuple[Event, ...]:
-        codecs = self._codecs
-        return tuple(
-            [codecs[cls.message_name].decode(record.value) for cls, record in zip(classes, records, strict=True)]
-        )
+                own[index - 1] = detach(event) if detach is not None else read(value)
+        return records, ce_id, events if own is None else tuple(own), written
 
     def _check_size(self, event: Event, outgoing: Outgoing) -> None:
         size_bytes = outgoing.size_bytes
@@ -173,8 +167,9 @@ def _writing(codecs: AggregateCodecs, definition: AggregateDefinition[Any], even
     return (
         codec.encode,
         type_header(event.message_name, event.message_revision),
+        codec.decode,
+        changeable,
         detacher(event) if changeable else None,
-        codec.decode if changeable else None,
     )
 
 

@@ -72,6 +72,7 @@ class CommandHandling:
         clock: Clock | None = None,
     ) -> None:
         self.definition = aggregate.__definition__
+        self._dispatch = self.definition.dispatch
         self.memory = PartitionMemory(self.definition, window_ms, budget)
         self.partition = partition
         self._partitions = app.partitions_of(aggregate)
@@ -255,15 +256,14 @@ class CommandHandling:
             events = self._appended(request)
         else:
             command = self._command(request)
-            wanted = self.definition.wants_context(command.__class__, state is not None)
+            wanted = self._dispatch.wants_context(type(command), state is not None)
             context = context_of(request, version) if wanted else None
-            events = self.definition.decide_with(state, command, aggregate_id, context)
+            events = self._dispatch.decide(state, command, aggregate_id, context)
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
             return
-        records, ce_id, own = self._facts.events(request, events, version)
-        reread = None if own is events else self._facts.reread(events, records)
-        after = self.states.apply(aggregate_id, own, handled.taken + len(handled.records), reread)
+        records, ce_id, own, written = self._facts.events(request, events, version)
+        after = self.states.apply(aggregate_id, own, handled.taken + len(handled.records), written)
         handled.records += records
         handled.newest_event = after.index, ce_id
         self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))

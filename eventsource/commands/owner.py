@@ -17,6 +17,7 @@ import structlog
 from eventsource.app import App
 from eventsource.clock import Clock
 from eventsource.commands.aggregate_codecs import AggregateCodecs
+from eventsource.commands.batch_handling import BatchHandling
 from eventsource.commands.handled import Handled
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.hang_watch import HangWatch
@@ -27,6 +28,7 @@ from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionRe
 from eventsource.commands.replies import ReplySender
 from eventsource.commands.state_folder import StateFolder, state_dir_of
 from eventsource.commands.state_store import StateStore, StoreIdentity
+from eventsource.commands.turns import Turn, Turns
 from eventsource.domain import Aggregate
 from eventsource.domain.fingerprint import evolve_fingerprint
 from eventsource.errors import Fenced, RecordRefused, Retriable, StateStoreFailed, TopicMismatch, TransactionAborted
@@ -46,8 +48,6 @@ _log = structlog.get_logger("eventsource.owner")
 _READ_SECONDS: Final = 0.1
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-_PRODUCED_TOGETHER: Final = 250
-_LONGEST_BATCH_SECONDS: Final = 1.0
 _HOT_COMMANDS: Final = 200
 _HOT_SHARE: Final = 0.5
 _HOT_AGAIN_SECONDS: Final = 60.0
@@ -69,6 +69,7 @@ class OwnerParts:
     topic_ids: Mapping[str, bytes]
     """Kafka's ids of the aggregate's commands, events and outcomes topics."""
     budget: MemoryBudget
+    turns: Turns
     on_step: StepListener
 
     @property
@@ -111,7 +112,7 @@ class PartitionOwner:
             clock=parts.clock,
         )
         self._hangs = HangWatch(self._handling, self._name, parts.clock)
-        self._batch_began: float | None = None
+        self._batches = BatchHandling(self._handling, Turn(parts.turns), parts.clock.monotonic)
         self._memory = self._handling.memory
         self._metrics = OwnerMetrics(self._name, partition)
         self._stop = threading.Event()
@@ -152,9 +153,7 @@ class PartitionOwner:
     def look(self) -> None:
         """To be called a few times a second: notices a command that hangs, and ends a batch of slow ones."""
         self._hangs.look()
-        began = self._batch_began
-        if began is not None and self._parts.clock.monotonic() - began > _LONGEST_BATCH_SECONDS:
-            self._handling.interrupt()
+        self._batches.look()
 
     @property
     def hangs_seconds(self) -> float:
@@ -341,26 +340,12 @@ class PartitionOwner:
             self._step(Step.CHECKPOINTED)
 
     def _transact(self, batch: list[Record], writer: PartitionWriter, metadata: bytes | None) -> None:
-        monotonic = self._parts.clock.monotonic
         # Of a command alone, it must be told apart whether a broker refuses what it leads to: that is not tried for ever.
         transaction = writer.begin(metadata, all_reported=len(batch) == 1)
         handled = Handled()
         try:
-            # Bit by bit: the producer sends one while the next is decided, and what was just made is still in the cache.
-            began = self._batch_began = monotonic()
-            start = 0
-            while start < len(batch):
-                some = batch[start : start + min(_PRODUCED_TOGETHER, self._memory.together)]
-                self._handling.handle(some, handled)
-                transaction.produce(handled.take())
-                start += len(some)
-                # Slow handlers: the transaction must not time out because of them. Large states: memory is bounded.
-                late = handled.next_offset <= some[-1].offset or monotonic() - began > _LONGEST_BATCH_SECONDS
-                if late or handled.is_full or self._memory.batch_is_large:
-                    self._unhandled = [record for record in batch if record.offset >= handled.next_offset]
-                    break
-            handled_at = monotonic()
-            self._batch_began = None
+            self._unhandled = self._batches.handle(batch, transaction, handled)
+            handled_at = self._parts.clock.monotonic()
             self._check_kept()
             offsets = transaction.commit((self._commands, handled.next_offset))
         except TransactionAborted as error:
@@ -376,8 +361,9 @@ class PartitionOwner:
         self._handling.commit(handled, offsets)
         self._commits += 1
         commands = len(batch) - len(self._unhandled)
+        committing_seconds = self._parts.clock.monotonic() - handled_at
         self._metrics.committed(
-            handled.outcomes(commands), commands, hottest[1], handled_at - began, monotonic() - handled_at
+            handled.outcomes(commands), commands, hottest[1], self._batches.seconds, committing_seconds
         )
         self._metrics.looked_up(*self._memory.take_lookups())
         self._note_hot(hottest, commands)

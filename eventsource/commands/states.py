@@ -12,33 +12,32 @@ from eventsource.domain import Aggregate, Event
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import ForkDetected, TransactionAborted
 
-Reread = Callable[[], tuple[Event, ...]]
-"""Reads a command's events anew from what was written, so that nobody else holds a part of them."""
-
-_Applied = list[tuple[tuple[Event, ...], Reread | None, int]]
+Written = list[tuple[Callable[[bytes], Event], bytes]]
+"""Events as they were written: each one's value, and what reads it."""
 
 
 @dataclass(slots=True, init=False)
 class Current:
     """An aggregate at a version. `offset` is that of its newest event.
 
-    In a batch that is not committed yet, `index` is that event's place among the batch's records, and `applied` holds the events
-    of each command so far, or how they are read anew, with the index of its first: what the state is built from again when a
-    later command fails.
+    In a batch that is not committed yet, `index` is that event's place among the batch's records, `commands` is how many changed
+    the aggregate so far, and `written` their events: what the state is built from again when a later command fails.
     """
 
     state: Aggregate[Any]
     version: int
     offset: int
     index: int
-    applied: _Applied | None
+    commands: int
+    written: Written | None
 
     def __init__(self, state: Aggregate[Any], version: int, offset: int) -> None:  # written out, as that of `Answer`
         self.state = state
         self.version = version
         self.offset = offset
         self.index = -1
-        self.applied = None
+        self.commands = 0
+        self.written = None
 
 
 class AggregateStates:
@@ -46,6 +45,8 @@ class AggregateStates:
 
     def __init__(self, definition: AggregateDefinition) -> None:
         self._definition = definition
+        self._dispatch = definition.dispatch
+        self._has_invariants = bool(definition.invariants)
         self.aggregates: Generations[str, Current] = Generations()
         self.stopped: dict[str, str] = {}
         """The stopped aggregates and why."""
@@ -76,45 +77,47 @@ class AggregateStates:
 
     # --- a batch -------------------------------------------------------------------------------------------------
 
-    def apply(
-        self, aggregate_id: str, events: tuple[Event, ...], first_index: int, reread: Reread | None = None
-    ) -> Current:
-        """Applies one command's events, then checks the aggregate's invariants.
+    def apply(self, aggregate_id: str, events: tuple[Event, ...], first_index: int, written: Written) -> Current:
+        """Applies one command's events, which are `written` in order, then checks the aggregate's invariants.
 
-        Events that may hold something changeable must be nobody else's, and come with `reread`: the state may keep a part of
-        them and change it later.
+        Those that may hold something changeable must be nobody else's: the state may keep a part of them and change it later.
 
         If one of them cannot be applied or an invariant does not hold, the aggregate is as it was before this command, and
         what was raised comes through.
         """
         edited = self._edited.get(aggregate_id)
-        before = edited if edited is not None else self._copy(self.aggregates.get(aggregate_id))
+        current = edited if edited is not None else self._copy(self.aggregates.get(aggregate_id))
         try:
-            after = self._evolved(before, events, first_index)
-            if self._definition.invariants:
-                self._definition.check_invariants(after.state)
+            state = self._fold(current.state if current is not None else None, events)
+            if self._has_invariants:
+                self._dispatch.check_invariants(state)
         except BaseException:
-            if edited is not None and edited.applied is not None:
-                self._edited[aggregate_id] = self._built(aggregate_id, edited.applied)
+            if edited is not None:
+                self._restore(aggregate_id, edited)
             raise
-        applied = (events if reread is None else (), reread, first_index)
-        if edited is not None and edited.applied is not None:
-            edited.applied.append(applied)
+        if current is None:
+            current = Current(state, 0, -1)
+        current.state = state
+        current.version += len(events)
+        current.index = first_index + len(events) - 1
+        current.commands += 1
+        if current.written is not None:
+            current.written += written
         else:
-            after.applied = [applied]
-            self._edited[aggregate_id] = after
-        return after
+            current.written = written
+            self._edited[aggregate_id] = current
+        return current
 
-    def _built(self, aggregate_id: str, applied: _Applied) -> Current:
-        """The aggregate as the batch had left it before the command that failed: that one may have changed it half.
+    def _restore(self, aggregate_id: str, edited: Current) -> None:
+        """Builds an aggregate's state anew as the batch had left it before the command that failed: that one may have changed it half.
 
         Raises `TransactionAborted` where the same events do not apply twice. A batch of one command, as the owner comes to
         in the end, needs nothing of the kind.
         """
-        current = self._copy(self.aggregates.get(aggregate_id))
+        before = self._copy(self.aggregates.get(aggregate_id))
         try:
-            for events, reread, index in applied:
-                current = self._evolved(current, events if reread is None else reread(), index)
+            events = tuple([read(value) for read, value in edited.written or ()])
+            edited.state = self._fold(before.state if before is not None else None, events)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -122,24 +125,12 @@ class AggregateStates:
                 f"{self._definition.name} {aggregate_id!r}: events that could be applied cannot be applied again "
                 f"({code_of(error)}): make its handlers depend on nothing but the state and the event"
             ) from error
-        if current is None:
-            raise TransactionAborted(f"{aggregate_id}: a batch that applied nothing is built anew: report this")
-        current.applied = applied
-        return current
 
-    def _evolved(self, current: Current | None, events: tuple[Event, ...], index: int) -> Current:
-        evolve = self._definition.evolve
-        if current is None:
-            current = Current(evolve(None, events[0]), 1, -1)
-            events = events[1:]
-            index += 1
-        state = current.state
+    def _fold(self, state: Any, events: tuple[Event, ...]) -> Any:
+        dispatch = self._dispatch
         for event in events:
-            state = evolve(state, event)
-        current.state = state
-        current.version += len(events)
-        current.index = index + len(events) - 1
-        return current
+            state = dispatch.evolve(state, event)
+        return state
 
     def _copy(self, current: Current | None) -> Current | None:
         if current is None:
@@ -155,15 +146,15 @@ class AggregateStates:
         """The aggregate that most commands of the batch changed, and how many; `("", 0)` where none changed any."""
         found, most = "", 0
         for aggregate_id, current in self._edited.items():
-            if current.applied is not None and len(current.applied) > most:
-                found, most = aggregate_id, len(current.applied)
+            if current.commands > most:
+                found, most = aggregate_id, current.commands
         return found, most
 
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch changed, whose records were given these offsets."""
         for current in self._edited.values():
             current.offset = offsets[current.index]
-            current.index, current.applied = -1, None
+            current.index, current.commands, current.written = -1, 0, None
         self.aggregates.unsaved.update(self._edited)
         self._edited.clear()
 
@@ -180,7 +171,7 @@ class AggregateStates:
         """
         current = self.aggregates.get(aggregate_id)
         try:
-            state = self._definition.evolve(current.state if current is not None else None, event)
+            state = self._dispatch.evolve(current.state if current is not None else None, event)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - user code; kept as the reason that its commands are answered with

@@ -14,6 +14,7 @@ from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner import OwnerParts, PartitionOwner
 from eventsource.commands.owner_state import OwnerState
 from eventsource.commands.replies import ReplySender
+from eventsource.commands.turns import Turns
 from eventsource.consuming.definition import ConsumerContext
 from eventsource.domain import Aggregate
 from eventsource.errors import DefinitionError, TopicMissing
@@ -29,11 +30,16 @@ class CommandWorker:
     """Handles the commands of one aggregate, for as many partitions as the group gives it."""
 
     def __init__(
-        self, aggregate: type[Aggregate[Any]], context: ConsumerContext, budget: MemoryBudget | None = None
+        self,
+        aggregate: type[Aggregate[Any]],
+        context: ConsumerContext,
+        budget: MemoryBudget | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        """`budget` is the process's, shared by all its aggregates; without one, this aggregate has a whole one for itself."""
+        """`budget` and `turns` are the process's, shared by all its aggregates; without them, this one has its own."""
         self._aggregate = aggregate
         self._budget = budget or MemoryBudget(context.settings.worker.state_memory_mb << 20)
+        self._turns = turns or Turns(context.clock.monotonic)
         self._context = context
         self._owners: dict[TopicAndPartition, PartitionOwner] = {}
         self._lock = threading.Lock()
@@ -88,6 +94,7 @@ class CommandWorker:
             replies=replies,
             topic_ids=topic_ids,
             budget=self._budget,
+            turns=self._turns,
             on_step=self._context.on_step,
         )
         self._membership = membership

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -12,20 +12,18 @@ from typing_extensions import TypeVar
 from eventsource.domain.annotations import name_of
 from eventsource.domain.context import Context
 from eventsource.domain.copying import copier, is_changeable
+from eventsource.domain.dispatch import Dispatch
 from eventsource.domain.exact import check_exact_fields
 from eventsource.domain.handlers import Handler
 from eventsource.domain.invariants import Invariant, invariants_of
 from eventsource.domain.message import Command, Event, Message
-from eventsource.errors import AlreadyExists, DefinitionError, InvariantBroken, NotFound
+from eventsource.errors import DefinitionError
 
 if TYPE_CHECKING:
     from eventsource.domain.aggregate import Aggregate
 
 A = TypeVar("A", bound="Aggregate[Any]", default="Aggregate[Any]")
 M = TypeVar("M", bound=Message)
-
-_Decider = tuple[Callable[..., Any], bool, str]
-_Applier = tuple[Callable[..., Any], str]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -42,6 +40,8 @@ class AggregateDefinition(Generic[A]):
     """The commands that may meet an id that does not exist."""
     copy: Callable[[A], A]
     """A copy that can be evolved without changing the original."""
+    dispatch: Dispatch
+    """What `decide` and `evolve` call."""
     changeable_events: frozenset[type[Event]] = frozenset()
     """The events that may hold something that can be changed: what is given to `evolve` then must be nobody else's."""
     invariants: tuple[Invariant, ...] = ()
@@ -49,11 +49,6 @@ class AggregateDefinition(Generic[A]):
     """Raised by hand when code outside of the class makes other state from the same events."""
     handlers: tuple[Handler, ...] = ()
     """Every method that handles a message, bases first."""
-    _creating_deciders: Mapping[type[Message], _Decider] = field(default_factory=dict)
-    _deciders: Mapping[type[Message], _Decider] = field(default_factory=dict)
-    _creating_appliers: Mapping[type[Message], _Applier] = field(default_factory=dict)
-    _appliers: Mapping[type[Message], _Applier] = field(default_factory=dict)
-    _events: frozenset[type[Event]] = frozenset()
 
     def __repr__(self) -> str:
         return f"<AggregateDefinition {self.name} of {name_of(self.aggregate)}>"
@@ -65,105 +60,19 @@ class AggregateDefinition(Generic[A]):
         `AlreadyExists` when there is one and the command only creates; `DefinitionError` when the class does not handle
         the command or returned anything but its own events. Whatever else the domain's code raises comes through.
         """
-        return self.decide_with(state, command, context.id, context)
-
-    def wants_context(self, kind: type[Command], exists: bool) -> bool:
-        """Whether the method that decides on such a command, for an aggregate that exists or not, takes a context."""
-        found = (self._deciders if exists else self._creating_deciders).get(kind)
-        return found is not None and found[1]
-
-    def decide_with(
-        self, state: A | None, command: Command, aggregate_id: str, context: Context | None
-    ) -> tuple[Event, ...]:
-        """As `decide`; the context may be left out where `wants_context` says so."""
-        found = (self._creating_deciders if state is None else self._deciders).get(command.__class__)
-        if found is None:
-            raise self._no_decider(state, command, aggregate_id)
-        function, takes_context, where = found
-        if state is None:
-            result = function(command, context) if takes_context else function(command)
-        else:
-            result = function(state, command, context) if takes_context else function(state, command)
-        if result.__class__ in self._events:
-            return (result,)
-        return self._checked(result, where)
+        return self.dispatch.decide(state, command, context.id, context)
 
     def evolve(self, state: A | None, event: Event) -> A:
         """The aggregate after `event`: `state` itself, changed in place, or a new one when `state` is None.
 
         Raises `DefinitionError` when the class does not apply the event there.
         """
-        kind = event.__class__
-        if state is None:
-            found = self._creating_appliers.get(kind)
-            if found is None:
-                raise self._no_applier(None, event)
-            made = found[0](event)
-            if made.__class__ is not self.aggregate:
-                raise DefinitionError(
-                    f"{found[1]} returned {_shown(made)}: return cls(…), the new {name_of(self.aggregate)}"
-                )
-            return made
-        found = self._appliers.get(kind)
-        if found is None:
-            raise self._no_applier(state, event)
-        result = found[0](state, event)
-        if result is not None:
-            raise DefinitionError(f"{found[1]} returned {_shown(result)}: change self, and return nothing")
-        return state
+        evolved: A = self.dispatch.evolve(state, event)
+        return evolved
 
     def check_invariants(self, state: A) -> None:
         """Raises `InvariantBroken` where an invariant returned False, and whatever else it raised."""
-        for holds in self.invariants:
-            if holds(state) is False:
-                raise InvariantBroken(self.name, holds.__name__)
-
-    def _checked(self, result: Any, where: str) -> tuple[Event, ...]:
-        if result is None:
-            return ()
-        # a message is iterable too, over its fields
-        several = isinstance(result, Iterable) and not isinstance(result, Message | str | bytes | Mapping)
-        events = tuple(result) if several else (result,)
-        for event in events:
-            if event.__class__ not in self._events:
-                raise DefinitionError(self._not_ours(event, where))
-        return events
-
-    def _not_ours(self, event: object, where: str) -> str:
-        if isinstance(event, Event):
-            return (
-                f"{where} returned {name_of(event.__class__)}, an event that nothing in {name_of(self.aggregate)} "
-                "applies: add a method with @applies for it"
-            )
-        return f"{where} returned {_shown(event)}, which is no event: return an event, several, or None"
-
-    def _no_decider(self, state: A | None, command: Command, aggregate_id: str) -> Exception:
-        kind = command.__class__
-        if state is None and kind in self._deciders:
-            return NotFound(self.name, aggregate_id)
-        if state is not None and kind in self._creating_deciders:
-            return AlreadyExists(self.name, aggregate_id)
-        what = name_of(kind)
-        return DefinitionError(
-            f"{name_of(self.aggregate)} has no method for {what}: add one with @decides (or @creates) that takes it, or send "
-            "it to the aggregate that has one"
-        )
-
-    def _no_applier(self, state: A | None, event: Event) -> DefinitionError:
-        aggregate, what = name_of(self.aggregate), name_of(event.__class__)
-        if state is None and event.__class__ in self._appliers:
-            return DefinitionError(
-                f"{aggregate} met {what} before it existed, and only changes by it: add a classmethod with @creates for it, or let "
-                "another event come first"
-            )
-        if state is not None and event.__class__ in self._creating_appliers:
-            return DefinitionError(
-                f"{aggregate} met {what} when it existed already, and is only created by it: add a method with @applies for it, or "
-                "decide on another event"
-            )
-        return DefinitionError(
-            f"{aggregate} has no method for {what}: add one with @applies (or @creates) that takes it"
-        )
+        self.dispatch.check_invariants(state)
 
 
 def define(
@@ -183,6 +92,22 @@ def define(
     by_name = _by_name(aggregate, (*commands, *events))
     for message in (*commands, *events):
         _check_complete(aggregate, message)
+    invariants = invariants_of(aggregate)
+    dispatch = Dispatch(
+        name,
+        aggregate,
+        creating_deciders={
+            kind: (getattr(aggregate, handler.method), handler.takes_context, handler.where)
+            for kind, handler in creating_deciders.items()
+        },
+        deciders={kind: (handler.function, handler.takes_context, handler.where) for kind, handler in deciders.items()},
+        creating_appliers={
+            kind: (getattr(aggregate, handler.method), handler.where) for kind, handler in creating_appliers.items()
+        },
+        appliers={kind: (handler.function, handler.where) for kind, handler in appliers.items()},
+        events=events,
+        invariants=invariants,
+    )
     return AggregateDefinition(
         name=name,
         aggregate=aggregate,
@@ -190,22 +115,11 @@ def define(
         events=_only(Event, by_name),
         creating_commands=frozenset(kind for kind in commands if kind in creating_deciders),
         copy=copier(aggregate),
+        dispatch=dispatch,
         changeable_events=frozenset(event for event in events if is_changeable(event)),
-        invariants=invariants_of(aggregate),
+        invariants=invariants,
         state_revision=state_revision,
         handlers=handlers,
-        _creating_deciders={
-            kind: (getattr(aggregate, handler.method), handler.takes_context, handler.where)
-            for kind, handler in creating_deciders.items()
-        },
-        _deciders={
-            kind: (handler.function, handler.takes_context, handler.where) for kind, handler in deciders.items()
-        },
-        _creating_appliers={
-            kind: (getattr(aggregate, handler.method), handler.where) for kind, handler in creating_appliers.items()
-        },
-        _appliers={kind: (handler.function, handler.where) for kind, handler in appliers.items()},
-        _events=frozenset(events),
     )
 
 
@@ -289,8 +203,3 @@ def _check_complete(aggregate: type, message: type[Message]) -> None:
             f"{name_of(message)}, which {name_of(aggregate)} uses, has a field whose type is not defined yet: define or "
             "import that type above the message"
         )
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return f"{text[:100]}…" if len(text) > 100 else text

@@ -505,16 +505,17 @@ def test_a_replay_that_was_interrupted_inside_a_command_goes_on_where_it_was(
     first, second, third = partition.log["bank.account.events"]
     replay.take_events([first])
     replay.take_events([second])
+    assert third.value is not None
     with monkeypatch.context() as patched:
-        patched.setattr(codecs.events.codec(Withdrawn), "decode", unreachable)
+        patched.setattr(partition.schemas, "get", unreachable)
         with pytest.raises(BrokerUnavailable):
-            replay.take_events([third])
+            replay.take_events([third._replace(value=b"\xc3\x01 another" + third.value[10:])])
     replay.take_events([third])
     replay.finish()
     assert successor.handling.states.stopped == {}
 
 
-def unreachable(data: bytes) -> None:
+def unreachable(fingerprint: int, *, patience_seconds: float | None = None) -> None:
     raise BrokerUnavailable("the schemas topic cannot be read just now")
 
 

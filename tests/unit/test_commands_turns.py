@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from eventsource.commands.turns import Turn, Turns
+
+SECONDS = 10.0
+
+
+class Owner:
+    """Takes its turn in a thread of its own, and keeps it until it is told to leave."""
+
+    def __init__(self, turns: Turns, name: str, commands: int, order: list[str]) -> None:
+        self.turn = Turn(turns)
+        self.handling = threading.Event()
+        self._end = threading.Event()
+        self._name, self._commands, self._order = name, commands, order
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.turn.take(self._commands)
+        self._order.append(self._name)
+        self.handling.set()
+        self._end.wait(SECONDS)
+        self.turn.leave()
+
+    def leave(self) -> None:
+        self._end.set()
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that in time"
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def turns() -> Turns:
+    return Turns(lambda: 0.0)  # time stands still: nobody is waited for too long, and all arrive together
+
+
+def waiting(turns: Turns, owners: int) -> Callable[[], bool]:
+    return lambda: turns.waiting == owners
+
+
+def test_a_turn_that_nobody_has_is_taken_at_once(turns: Turns) -> None:
+    turn = Turn(turns)
+    turn.take(1)
+    turn.leave()
+    turn.take(5_000)
+    turn.go_on(2_500)
+    turn.leave()
+
+
+def test_to_leave_without_a_turn_takes_nobody_elses(turns: Turns) -> None:
+    order: list[str] = []
+    first = Owner(turns, "first", 10, order)
+    until(first.handling.is_set)
+    second = Owner(turns, "second", 10, order)
+    until(waiting(turns, 1))
+    Turn(turns).leave()
+    assert not second.handling.is_set()
+    first.leave()
+    until(second.handling.is_set)
+    second.leave()
+
+
+def test_the_shortest_batch_is_next_and_equal_ones_follow_as_they_came(turns: Turns) -> None:
+    order: list[str] = []
+    first = Owner(turns, "first", 5_000, order)
+    until(first.handling.is_set)
+    owners = []
+    for name, commands in (("long", 5_000), ("longer", 5_001), ("long too", 5_000), ("lone", 1)):
+        owners.append(Owner(turns, name, commands, order))
+        until(waiting(turns, len(owners)))
+    assert order == ["first"]
+    first.leave()
+    for owner in (owners[3], owners[0], owners[2], owners[1]):
+        until(owner.handling.is_set)
+        owner.leave()
+    assert order == ["first", "lone", "long", "long too", "longer"]
+
+
+def test_between_parts_a_shorter_batch_goes_first_and_a_longer_one_does_not(turns: Turns) -> None:
+    order: list[str] = []
+    turn = Turn(turns)
+    turn.take(5_000)
+    long = Owner(turns, "long", 5_000, order)
+    until(waiting(turns, 1))
+    turn.go_on(4_750)
+    assert order == []
+    lone = Owner(turns, "lone", 1, order)
+    until(waiting(turns, 2))
+    holder = threading.Thread(target=turn.go_on, args=(4_500,))
+    holder.start()
+    until(lone.handling.is_set)
+    assert holder.is_alive()
+    lone.leave()
+    holder.join(SECONDS)
+    assert not holder.is_alive()
+    assert order == ["lone"]
+    turn.leave()
+    until(long.handling.is_set)
+    long.leave()
+
+
+def test_a_batch_that_waited_is_not_passed_by_for_ever() -> None:
+    now = [0.0]
+    turns = Turns(lambda: now[0], patience_seconds=60.0)
+    order: list[str] = []
+    turn = Turn(turns)
+    turn.take(1)
+    long = Owner(turns, "long", 5_000, order)
+    until(waiting(turns, 1))
+    now[0] = 1.0  # more than the half second that 5,000 commands may be passed by
+    lone = Owner(turns, "lone", 1, order)
+    until(waiting(turns, 2))
+    turn.leave()
+    until(long.handling.is_set)
+    long.leave()
+    until(lone.handling.is_set)
+    lone.leave()
+    assert order == ["long", "lone"]
+
+
+def test_one_that_hangs_is_waited_for_no_longer_than_the_patience_and_queues_again_at_its_next_part() -> None:
+    turns = Turns(time.monotonic, patience_seconds=0.01)
+    order: list[str] = []
+    hanging = Turn(turns)
+    hanging.take(5_000)
+    second = Owner(turns, "second", 5_000, order)
+    until(second.handling.is_set)
+    holder = threading.Thread(target=hanging.go_on, args=(4_750,))
+    holder.start()
+    second.leave()
+    holder.join(SECONDS)
+    assert not holder.is_alive()
+    hanging.leave()
+
+
+def test_one_that_was_passed_by_does_not_end_the_turn_of_the_one_that_passed() -> None:
+    turns = Turns(time.monotonic, patience_seconds=0.01)
+    order: list[str] = []
+    hanging = Turn(turns)
+    hanging.take(5_000)
+    second = Owner(turns, "second", 5_000, order)
+    until(second.handling.is_set)
+    hanging.leave()
+    assert turns.holder is second.turn
+    second.leave()
+    assert turns.holder is None
