@@ -23,13 +23,25 @@ MODULES = {
     "eventsource/schemas": ("codec", "single_object", "state_codec"),
     "eventsource/log": ("deliveries", "events", "header_reading", "headers", "record", "transactions"),
     "eventsource/commands": (
-        *("deduplication", "facts", "generations", "handled", "handling", "memory", "replaying", "replies", "reply"),
+        *(
+            "answer_ages",
+            "deduplication",
+            "facts",
+            "generations",
+            "handled",
+            "handling",
+            "memory",
+            "replaying",
+            "replies",
+            "reply",
+        ),
         *("request", "state_store", "states"),
     ),
 }
 # Written for the compiler: calls into librdkafka for many records at once, and what is read and written for each of them.
 NATIVE_MODULES = (
     "eventsource/commands/native_answers",
+    "eventsource/commands/native_packed_map",
     "eventsource/log/native_headers",
     "eventsource/log/native_consumer",
     "eventsource/log/native_producer",

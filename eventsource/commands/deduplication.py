@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eventsource.commands.generations import Generations
+from eventsource.commands.answer_ages import AnswerAges
 from eventsource.commands.status import Status
 
 _native: Any  # a module is never None to mypyc, which would take what follows from that for certain
@@ -18,9 +18,6 @@ except ImportError:  # it was not compiled
 
 CLOCK_SKEW_MS: Final = 3_600_000
 """How far a sender's clock may differ from the broker's, in milliseconds: ids are kept that much longer than the window."""
-
-_ENTRY_BYTES: Final = 167
-"""What a remembered answer takes in memory besides its id and its own bytes: two objects and their place in the map (measured)."""
 
 _FIXED: Final = struct.Struct(
     ">8sBqqH"
@@ -96,7 +93,7 @@ class Deduplication:
 
     def __init__(self, window_ms: int | None) -> None:
         self.window_ms = window_ms
-        self.answers: Generations[str, bytes] = Generations()
+        self.answers = AnswerAges()
         self.newest_ms = 0
         """The LogAppendTime of the newest command that was answered, in milliseconds."""
         self._pending: dict[str, Answer] = {}
@@ -149,26 +146,20 @@ class Deduplication:
         if self.is_forgotten(appended_at_ms):
             return  # outcomes are read back after all events: most of them are as old as the log
         self.newest_ms = max(self.newest_ms, appended_at_ms)
-        answers = self.answers
-        answers.unsaved[command_id] = packed
-        answers.note(_ENTRY_BYTES + len(command_id) + len(packed))
+        self.answers.put(command_id, packed)
 
     def add_saved(self, command_id: str, packed: bytes) -> None:
         """Takes in an answer that was read from the state store."""
-        self.answers.add_saved(command_id, packed, _ENTRY_BYTES + len(command_id) + len(packed))
+        self.answers.add_saved(command_id, packed)
 
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch added, whose records were given these offsets."""
-        keep = self.answers.unsaved
-        size_bytes = 0
+        answers = self.answers
         for command_id, answer in self._pending.items():
             if answer.index >= 0:
                 answer.offset = offsets[answer.index]
                 answer.index = -1
-            keep[command_id] = packed = answer.pack()
-            size_bytes += len(command_id) + len(packed)
-        count = len(self._pending)
-        self.answers.note(size_bytes + count * _ENTRY_BYTES, count)
+            answers.put(command_id, answer.pack())
         self.newest_ms = max(self.newest_ms, self._pending_newest_ms)
         self.rollback()
 

@@ -95,12 +95,6 @@ class Generations(Generic[K, V]):
         self._old = {}
         self._old_bytes = 0.0
 
-    def drop_unsaved_age(self) -> None:
-        """Ends an age of a map that has no disk: what is old is forgotten for good."""
-        self._old_bytes, self._young_bytes = self.unsaved_bytes, 0.0
-        self._begin_samples(self.entry_bytes)
-        self._old, self._young, self.unsaved = self.unsaved, {}, {}
-
     def _begin_samples(self, entry_bytes: float) -> None:
         # What came before counts as one sample: what comes now may be of another size.
         self._noted, self._noted_bytes = 1, entry_bytes

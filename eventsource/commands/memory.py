@@ -289,7 +289,7 @@ class PartitionMemory:
     @property
     def unsaved(self) -> int:
         """How many answers and aggregates the store has not taken in yet."""
-        return max(len(self.known.answers.unsaved), len(self.states.aggregates.unsaved) - len(self._pinned))
+        return max(self.known.answers.unsaved, len(self.states.aggregates.unsaved) - len(self._pinned))
 
     def checkpoint_due(self, now_seconds: float, *, idle: bool) -> bool:
         """Whether the store should take in what is unsaved; `now_seconds` is a monotonic clock's."""
@@ -324,7 +324,7 @@ class PartitionMemory:
         store.write(
             position,
             self._snapshots(position, written),
-            answers.unsaved,
+            answers.unsaved_items(),
             forget_before_ms=self.known.forget_before_ms,
         )
         answers.saved()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -194,11 +194,12 @@ class StateStore:
         self,
         position: StorePosition,
         aggregates: Iterable[tuple[str, int, int, bytes]],
-        answers: Mapping[str, bytes],
+        answers: Sequence[tuple[bytes, bytes]],
         *,
         forget_before_ms: int | None = None,
     ) -> None:
-        """Takes in changed aggregates (id, version, offset, snapshot) and new answers, and moves to `position`: all or nothing.
+        """Takes in changed aggregates (id, version, offset, snapshot) and new answers (id, packed), and moves to `position`: all or
+        nothing.
 
         Answers written at a position whose `newest_ms` lies before `forget_before_ms` are dropped, the oldest first: more of
         them than come in, but not all at once. `position` is looked at last, when all aggregates were asked for.
@@ -207,12 +208,12 @@ class StateStore:
         put = batch.put
         for id_, version, offset, snapshot in aggregates:
             put(_AGGREGATE + id_.encode(), _PLACE.pack(version, offset) + snapshot)
-        for id_, answer in answers.items():
-            put(_ANSWER + id_.encode(), answer)
+        for answer_id, answer in answers:
+            put(_ANSWER + answer_id, answer)
         if forget_before_ms is not None:
             self._forget(batch, forget_before_ms, len(answers) + _FORGOTTEN_MORE)
             if answers:
-                put(self._forget_key(position), _pack_ids(answers))
+                put(self._forget_key(position), _pack_ids([answer_id for answer_id, _ in answers]))
         put(_POSITION, json.dumps(asdict(position)).encode())
         try:
             self._rocks().write(batch)
@@ -281,12 +282,11 @@ def _options() -> Options:
     return options
 
 
-def _pack_ids(ids: Iterable[str]) -> bytes:
+def _pack_ids(ids: Iterable[bytes]) -> bytes:
     parts = []
     for id_ in ids:
-        data = id_.encode()
-        parts.append(_LENGTH.pack(len(data)))
-        parts.append(data)
+        parts.append(_LENGTH.pack(len(id_)))
+        parts.append(id_)
     return b"".join(parts)
 
 

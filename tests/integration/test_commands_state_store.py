@@ -24,7 +24,7 @@ POSITION = StorePosition(events=10, outcomes=4, newest_event=(9, "c-9/1.1"), new
 
 def filled(folder: Path, **changes: Any) -> None:
     store = StateStore.open(folder, IDENTITY)
-    store.write(replace(POSITION, **changes), [("a-1", 7, 9, b"snapshot")], {"c-9": b"answer", "c-3": b"refusal"})
+    store.write(replace(POSITION, **changes), [("a-1", 7, 9, b"snapshot")], [(b"c-9", b"answer"), (b"c-3", b"refusal")])
     store.close()
 
 
@@ -80,17 +80,17 @@ def test_a_torn_store_is_thrown_away(tmp_path: Path, pattern: str, damage: Calla
         damage(file)
     store = StateStore.open(tmp_path / "db", IDENTITY)
     assert store.position is None
-    store.write(POSITION, [("a-1", 1, 1, b"new")], {})
+    store.write(POSITION, [("a-1", 1, 1, b"new")], [])
     store.close()
     assert StateStore.open(tmp_path / "db", IDENTITY).position == POSITION
 
 
 def test_a_write_that_was_cut_off_leaves_the_one_before(tmp_path: Path) -> None:
     store = StateStore.open(tmp_path / "db", IDENTITY)
-    store.write(POSITION, [("a-1", 7, 9, b"before")], {"c-9": b"answer"})
+    store.write(POSITION, [("a-1", 7, 9, b"before")], [(b"c-9", b"answer")])
     (log,) = (tmp_path / "db").glob("*.log")
     size_before = log.stat().st_size
-    store.write(replace(POSITION, events=20), [("a-1", 8, 19, b"after" * 100)], {"c-19": b"answer"})
+    store.write(replace(POSITION, events=20), [("a-1", 8, 19, b"after" * 100)], [(b"c-19", b"answer")])
     shutil.copytree(tmp_path / "db", tmp_path / "of a killed process")  # closed, everything would be in its place
     store.close()
     (log,) = (tmp_path / "of a killed process").glob("*.log")
@@ -124,11 +124,11 @@ def test_a_store_that_cannot_stand_for_all_aggregates_is_not_used_again(tmp_path
 def test_answers_are_forgotten_once_their_window_is_over(tmp_path: Path) -> None:
     store = StateStore.open(tmp_path / "db", replace(IDENTITY, window_ms=1_000))
     write = store.write
-    write(replace(POSITION, events=1, newest_ms=1_000), [], {"old": b"1"}, forget_before_ms=0)
-    write(replace(POSITION, events=2, newest_ms=2_000), [], {"edge": b"2"}, forget_before_ms=0)
-    write(replace(POSITION, events=3, newest_ms=9_000), [], {"new": b"3"}, forget_before_ms=2_000)
+    write(replace(POSITION, events=1, newest_ms=1_000), [], [(b"old", b"1")], forget_before_ms=0)
+    write(replace(POSITION, events=2, newest_ms=2_000), [], [(b"edge", b"2")], forget_before_ms=0)
+    write(replace(POSITION, events=3, newest_ms=9_000), [], [(b"new", b"3")], forget_before_ms=2_000)
     assert set(store.answers(["old", "edge", "new"])) == {"edge", "new"}
-    write(replace(POSITION, events=4, newest_ms=9_000), [], {}, forget_before_ms=2_001)
+    write(replace(POSITION, events=4, newest_ms=9_000), [], [], forget_before_ms=2_001)
     assert set(store.answers(["old", "edge", "new"])) == {"new"}
     store.close()
 
@@ -138,7 +138,7 @@ def test_looking_for_ids_keeps_no_blocks_in_memory(tmp_path: Path) -> None:
     ids = [f"c-{number:06}" for number in range(20_000)]
     store = StateStore.open(tmp_path / "db", IDENTITY)
     aggregates = [(f"a-{number:06}", 1, number, b"snapshot") for number in range(20_000)]
-    store.write(POSITION, aggregates, dict.fromkeys(ids, b"answer"))
+    store.write(POSITION, aggregates, [(id_.encode(), b"answer") for id_ in ids])
     store.close()
     store = StateStore.open(tmp_path / "db", IDENTITY)
 
@@ -163,7 +163,7 @@ def test_a_failing_disk_is_an_error_that_says_what_to_do(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(store, "_database", Full())
     with pytest.raises(StateStoreFailed, match=r"No space left.*EVENTSOURCE_WORKER__STATE_DIR") as raised:
-        store.write(POSITION, [], {})
+        store.write(POSITION, [], [])
     assert isinstance(raised.value, Retriable)
 
 
@@ -211,11 +211,11 @@ def test_a_night_of_answers_is_forgotten_bit_by_bit(tmp_path: Path) -> None:
     ids = [f"c-{number}" for number in range(90_000)]
     for start in range(0, 90_000, 10_000):
         position = replace(POSITION, events=start, newest_ms=1_000 + start)
-        store.write(position, [], dict.fromkeys(ids[start : start + 10_000], b"1"), forget_before_ms=0)
+        store.write(position, [], [(id_.encode(), b"1") for id_ in ids[start : start + 10_000]], forget_before_ms=0)
     left = []
     for number in range(6):
         position = replace(POSITION, events=100_000 + number, newest_ms=1_000_000)
-        store.write(position, [], {f"new-{number}": b"1"}, forget_before_ms=900_000)
+        store.write(position, [], [(b"new-%d" % number, b"1")], forget_before_ms=900_000)
         left.append(len(store.answers(ids)))
     assert left == [60_000, 30_000, 0, 0, 0, 0]
     assert len(store.answers([f"new-{number}" for number in range(6)])) == 6

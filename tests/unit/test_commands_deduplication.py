@@ -49,9 +49,9 @@ def test_ids_are_kept_for_the_window_and_the_clock_skew_and_forgotten_within_the
     handle(known, "ends an age", DAY_MS + CLOCK_SKEW_MS + 1)
     assert known.find("old") is not None
     handle(known, "ends the next", 2 * (DAY_MS + CLOCK_SKEW_MS + 1) + 1)
+    assert len(known) == 1
     assert known.find("old") is None
     assert known.find("ends the next") is not None
-    assert len(known) == 1
 
 
 def test_an_id_is_never_forgotten_while_a_repetition_would_still_be_executed() -> None:
