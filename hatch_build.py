@@ -42,6 +42,7 @@ MODULES = {
 NATIVE_MODULES = (
     "eventsource/commands/native_answers",
     "eventsource/commands/native_packed_map",
+    "eventsource/log/native_event_records",
     "eventsource/log/native_headers",
     "eventsource/log/native_consumer",
     "eventsource/log/native_producer",

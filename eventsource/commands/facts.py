@@ -15,17 +15,26 @@ from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import DecodeError, MessageTooLarge
 from eventsource.log.headers import (
     EMPTY_TRAIL,
+    EVENT_FIXED,
+    NO_TRAIL_BYTES,
+    TRACE_PARENT,
     Trail,
-    event_es,
     fact_headers,
     outcome_es,
     source_header,
+    trail_bytes,
     type_header,
 )
 from eventsource.log.partitioner import short_key
 from eventsource.log.record import Outgoing
 from eventsource.names import Names
 from eventsource.schemas import MessageCodec, record_fields, written_fingerprint
+
+EventRecords: Any  # either of two classes, which mypyc must not take for one
+try:
+    from eventsource.log.native_event_records import EventRecords
+except ImportError:  # it was not compiled
+    from eventsource.log.event_records import EventRecords
 
 _Writing = tuple[
     Callable[[Any], bytes], tuple[str, bytes], Callable[[bytes], Event], bool, Callable[[Any], Event] | None
@@ -34,8 +43,8 @@ _Writing = tuple[
 how a copy of an event is made that is nobody else's, unless that takes reading its value."""
 
 
-EventsWritten = tuple[list[Outgoing], str, tuple[Event, ...], Written]
-"""The records, and the last one's `ce_id`; the events to apply, and how they are read again.
+EventsWritten = tuple[list[Outgoing], tuple[Event, ...], Written]
+"""The records; the events to apply, and how they are read again.
 
 Those to apply are the command's own where nothing in them can be changed. Else they hold nothing that anybody else does: the state may
 keep a part of them and change it later, as it will after a replay.
@@ -59,9 +68,10 @@ class FactRecords:
         self._partition = partition
         self._topic_id = commands_topic_id
         self._max_bytes = max_event_bytes
-        self._events_topic = names.events(definition.name)
         self._outcomes_topic = names.outcomes(definition.name)
         self._source = source_header(self.source)
+        records = EventRecords(names.events(definition.name), partition, self._source, commands_topic_id)
+        self._event: Callable[..., Outgoing] = records.event
         self._codecs = {name: codecs.events.codec(event) for name, event in definition.events.items()}
         self._by_class = {event: _writing(codecs, definition, event) for event in definition.events.values()}
         self._outcomes = codecs.outcomes
@@ -80,28 +90,23 @@ class FactRecords:
 
         Raises `EncodeError`, and `MessageTooLarge` where one is too large to be written.
         """
-        record, headers = request.record, request.headers
-        key, trail, count = record.key, headers.trail, len(events)
-        es = event_es(
-            self._topic_id,
-            record.partition,
-            record.offset,
-            record.timestamp_ms,
-            request.body_hash,
-            trail if trail is EMPTY_TRAIL else _passed_on(trail),
-        )
-        ce_id = ""
+        command, headers = request.record, request.headers
+        command_id, traceparent, count = headers.command_id, headers.traceparent, len(events)
+        trail = NO_TRAIL_BYTES if headers.trail is EMPTY_TRAIL else trail_bytes(_passed_on(headers.trail))
+        other_bytes = len(command.key) + len(trail) + EVENT_FIXED.size
         own: list[Event] | None = None
         records: list[Outgoing] = []
         written: Written = []
         for index, event in enumerate(events, 1):
             write, ce_type, read, changeable, detach = self._by_class[type(event)]
             value = write(event)
-            ce_id = f"{headers.command_id}/{index}.{count}"
-            about = fact_headers(self._source, ce_type, ce_id, version + index, es, headers.traceparent)
-            outgoing: Outgoing = tuple.__new__(Outgoing, (self._events_topic, self._partition, key, value, about))
+            outgoing = self._event(
+                command, command_id, request.body_hash, trail, ce_type, value, version + index, index, count
+            )
+            if traceparent is not None:
+                outgoing = outgoing._replace(headers=[*outgoing.headers, (TRACE_PARENT, traceparent)])
             # What is far from the limit need not be counted to the byte.
-            if (len(value) + len(key) + len(es)) * 2 > self._max_bytes:
+            if (len(value) + other_bytes) * 2 > self._max_bytes:
                 self._check_size(event, outgoing)
             records.append(outgoing)
             written.append((read, value))
@@ -109,7 +114,7 @@ class FactRecords:
                 if own is None:
                     own = list(events)
                 own[index - 1] = detach(event) if detach is not None else read(value)
-        return records, ce_id, events if own is None else tuple(own), written
+        return records, events if own is None else tuple(own), written
 
     def _check_size(self, event: Event, outgoing: Outgoing) -> None:
         size_bytes = outgoing.size_bytes

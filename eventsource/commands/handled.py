@@ -24,9 +24,10 @@ class Handled:
     """How many records were taken out of `records` already."""
     replies: list[PendingReply] = field(default_factory=list)
     loads: list[Answer] = field(default_factory=list)
-    newest_event: tuple[int, str] | None = None
-    """The index among the records, and the `ce_id`, of the newest event; `newest_outcome` likewise."""
+    newest_event: tuple[int, str, int] | None = None
+    """Of the newest event: the index among the records, its command's id, and how many events that one has."""
     newest_outcome: tuple[int, str] | None = None
+    """Of the newest outcome: the index among the records, and the `ce_id`."""
     last_origin: int = -1
     """The offset of the newest command that left an event or outcome."""
     statuses: list[Status] = field(default_factory=list)

@@ -141,7 +141,11 @@ class CommandHandling:
         for answer in handled.loads:
             if answer.index >= 0:
                 answer.offset, answer.index = offsets[answer.index], -1
-        self.memory.commit(offsets, handled.newest_event, handled.newest_outcome, handled.last_origin)
+        newest_event = None
+        if handled.newest_event is not None:
+            index, command_id, count = handled.newest_event
+            newest_event = index, f"{command_id}/{count}.{count}"
+        self.memory.commit(offsets, newest_event, handled.newest_outcome, handled.last_origin)
 
     def rollback(self) -> None:
         """Forgets what the batch changed."""
@@ -262,10 +266,10 @@ class CommandHandling:
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
             return
-        records, ce_id, own, written = self._facts.events(request, events, version)
+        records, own, written = self._facts.events(request, events, version)
         after = self.states.apply(aggregate_id, own, handled.taken + len(handled.records), written)
         handled.records += records
-        handled.newest_event = after.index, ce_id
+        handled.newest_event = after.index, request.headers.command_id, len(events)
         self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))
 
     def _command(self, request: Request) -> Command:
@@ -387,9 +391,7 @@ class CommandHandling:
         client_id, partition = headers.client_id, headers.reply_partition
         if partition is not None and client_id != NO_CLIENT:
             handled.replies.append(
-                tuple.__new__(
-                    PendingReply, (client_id, partition, headers.command_id, request.body_hash, answer, reused, state)
-                )
+                PendingReply(client_id, partition, headers.command_id, request.body_hash, answer, reused, state)
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from eventsource.commands.deduplication import Answer
@@ -80,7 +81,8 @@ def context_of(request: Request, version: int) -> Context:
     )
 
 
-class PendingReply(NamedTuple):
+@dataclass(slots=True, init=False)
+class PendingReply:
     """A reply that waits for the commit. `reused` answers that the id belongs to another command; `state` answers a load."""
 
     client_id: bytes
@@ -88,8 +90,26 @@ class PendingReply(NamedTuple):
     command_id: str
     body_hash: bytes
     answer: Answer
-    reused: bool = False
-    state: bytes = b""
+    reused: bool
+    state: bytes
+
+    def __init__(  # written out, as that of `Answer`
+        self,
+        client_id: bytes,
+        reply_partition: int,
+        command_id: str,
+        body_hash: bytes,
+        answer: Answer,
+        reused: bool = False,
+        state: bytes = b"",
+    ) -> None:
+        self.client_id = client_id
+        self.reply_partition = reply_partition
+        self.command_id = command_id
+        self.body_hash = body_hash
+        self.answer = answer
+        self.reused = reused
+        self.state = state
 
     def encode(self, partition: int, topic_crc: int) -> bytes:
         """The bytes of the `Reply`, once the batch is committed; `topic_crc` is that of the commands topic."""

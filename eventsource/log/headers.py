@@ -39,7 +39,6 @@ COMMAND_FIXED = struct.Struct(
     ">BBBqqi16s"
 )  # … sent at (ms), expected version (-1: any), reply partition (-1: none), client id
 EVENT_FIXED = struct.Struct(">BBB16siqq8s")  # … origin topic id, partition, offset, event time (ms), body hash
-_BARE_EVENT = struct.Struct(">BBB16siqq8s6x")  # the same, with three empty texts behind it
 TEXT_LENGTH = struct.Struct(">H")
 _MAX_TEXT_BYTES = 0xFFFF
 
@@ -183,7 +182,7 @@ def command_headers(headers: CommandHeaders) -> list[tuple[str, bytes]]:
         -1 if headers.expected_version is None else headers.expected_version,
         -1 if headers.reply_partition is None else headers.reply_partition,
         headers.client_id,
-    ) + _trail_bytes(headers.trail)
+    ) + trail_bytes(headers.trail)
     written = [
         _SPEC_VERSION_HEADER,
         ("ce_id", command_id),
@@ -231,26 +230,20 @@ def type_header(type_: str, revision: int = 1) -> tuple[str, bytes]:
     return "ce_type", (type_ if revision == 1 else f"{type_}.v{revision}").encode()
 
 
-def event_es(topic_id: bytes, partition: int, offset: int, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
-    """The `es` header of all events of one command; topic id, partition and offset are the command's."""
-    if trail is EMPTY_TRAIL:
-        if _native is not None:
-            es: bytes = _native.event_es(topic_id, partition, offset, time_ms, body_hash)
-            return es
-        return _BARE_EVENT.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
-    fixed = EVENT_FIXED.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash)
-    return fixed + _trail_bytes(trail)
+def event_es(topic_id: bytes, partition: int, offset: int, time_ms: int, body_hash: bytes, trail: bytes) -> bytes:
+    """The `es` header of all events of one command; topic id, partition and offset are the command's, `trail` its `trail_bytes`."""
+    return EVENT_FIXED.pack(ES_VERSION, 0, KIND_EVENT, topic_id, partition, offset, time_ms, body_hash) + trail
 
 
 def outcome_es(topic_id: bytes, partition: int, offset: int, time_ms: int, body_hash: bytes, trail: Trail) -> bytes:
     """The `es` header of a command's outcome; topic id, partition and offset are the command's."""
     fixed = EVENT_FIXED.pack(ES_VERSION, 0, KIND_OUTCOME, topic_id, partition, offset, time_ms, body_hash)
-    return fixed + _trail_bytes(trail)
+    return fixed + trail_bytes(trail)
 
 
 def event_headers(headers: EventHeaders) -> Headers:
     """The Kafka headers of an event, written from scratch."""
-    es = event_es(*headers.origin, headers.time_ms, headers.body_hash, headers.trail)
+    es = event_es(*headers.origin, headers.time_ms, headers.body_hash, trail_bytes(headers.trail))
     ce_type = type_header(headers.type, headers.revision)
     return fact_headers(source_header(headers.source), ce_type, headers.ce_id, headers.version, es)
 
@@ -262,7 +255,8 @@ def outcome_headers(headers: OutcomeHeaders) -> Headers:
     return fact_headers(source, ce_type, headers.command_id, headers.version, es)
 
 
-def _trail_bytes(trail: Trail) -> bytes:
+def trail_bytes(trail: Trail) -> bytes:
+    """A trail as `es` headers end with it. Raises `EncodeError` for a text of more than 65,535 bytes."""
     if trail is EMPTY_TRAIL:
         return NO_TRAIL_BYTES
     texts = [trail.correlation_id, trail.causation_id, trail.actor]

@@ -13,7 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
-from eventsource.log.native_bytes cimport write_uint32, write_uint64
+from eventsource.log.native_bytes cimport write_uint32
 
 from sys import byteorder
 
@@ -322,19 +322,6 @@ def read_event(RawHeaders headers not None, type cls not None, type origin_cls n
         PyBytes_FromStringAndSize(es + 39, 8),
         trail,
     )
-
-
-def event_es(bytes topic_id not None, int32_t partition, int64_t offset, int64_t time_ms, bytes digest not None):
-    """The `es` header of a command's events, without a trail."""
-    cdef char es[EVENT_BYTES + NO_TRAIL_BYTES]
-    if PyBytes_GET_SIZE(topic_id) != 16 or PyBytes_GET_SIZE(digest) != 8:
-        raise ValueError("a topic id has 16 bytes, and a body hash 8")
-    es[0], es[1], es[2] = VERSION, 0, EVENT
-    memcpy(es + 3, PyBytes_AS_STRING(topic_id), 16)
-    write_uint64(write_uint64(write_uint32(es + 19, <uint32_t>partition), <uint64_t>offset), <uint64_t>time_ms)
-    memcpy(es + 39, PyBytes_AS_STRING(digest), 8)
-    memcpy(es + 47, b"\0\0\0\0\0\0", NO_TRAIL_BYTES)
-    return PyBytes_FromStringAndSize(es, EVENT_BYTES + NO_TRAIL_BYTES)
 
 
 cdef inline char *write_header(char *at, const char *name, Py_ssize_t name_size, const char *value, Py_ssize_t size) noexcept:

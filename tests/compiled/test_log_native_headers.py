@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import pickle
-import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +17,12 @@ from eventsource.errors import HeaderError
 from eventsource.log import native_headers
 from eventsource.log.header_reading import read_command_headers, read_event_headers
 from eventsource.log.headers import (
-    EMPTY_TRAIL,
     CommandHeaders,
     EventHeaders,
     Origin,
     Trail,
     body_hash,
     command_headers,
-    event_es,
     event_headers,
     fact_headers,
 )
@@ -175,25 +172,6 @@ def test_the_body_hash_is_the_librarys(key: bytes, type_: str, body: bytes) -> N
 @pytest.mark.parametrize("size", [122, 123, 124, 250, 251, 252, 100_000])
 def test_the_body_hash_is_the_librarys_at_the_ends_of_its_blocks(size: int) -> None:
     test_the_body_hash_is_the_librarys.hypothesis.inner_test(b"", "", bytes(size))  # type: ignore[attr-defined]
-
-
-@given(
-    st.binary(min_size=16, max_size=16),
-    st.integers(-(2**31), 2**31 - 1),
-    INT64,
-    INT64,
-    st.binary(min_size=8, max_size=8),
-)
-def test_the_es_header_of_events_is_the_references(
-    topic_id: bytes, partition: int, offset: int, time_ms: int, digest: bytes
-) -> None:
-    wanted = struct.pack(">BBB16siqq8s6x", 1, 0, 2, topic_id, partition, offset, time_ms, digest)
-    assert event_es(topic_id, partition, offset, time_ms, digest, EMPTY_TRAIL) == wanted
-
-
-def test_an_es_header_of_other_sizes_is_refused() -> None:
-    with pytest.raises(ValueError, match="16 bytes"):
-        native_headers.event_es(b"short", 0, 0, 0, bytes(8))
 
 
 @given(st.text(max_size=60), st.integers(0, 2**63 - 1), st.binary(max_size=60))
