@@ -17,7 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 COMPILE = "EVENTSOURCE_COMPILE"
 
 # What runs for every command and every event that is replayed. Left out is what user code subclasses or calls back into: classes
-# of messages and aggregates, and the codecs, which are code generated at run time.
+# of messages and aggregates, and what codecs call, which is code generated at run time.
 MODULES = {
     "eventsource/domain": ("copying", "dispatch"),
     "eventsource/schemas": ("codec", "single_object", "state_codec"),

@@ -2,22 +2,19 @@
 """`EventRecords` in machine code: the headers of an event in one block, and all of its record in one call."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 
 from eventsource.log.native_bytes cimport write_uint32, write_uint64
 from eventsource.log.native_headers cimport RawHeaders
+from eventsource.log.native_tuples cimport new_tuple, put
 
 from eventsource.log.record import Outgoing
 
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
-    ctypedef struct PyTypeObject:
-        object (*tp_alloc)(PyTypeObject *, Py_ssize_t)
 
 
 cdef enum:
@@ -107,19 +104,13 @@ cdef class EventRecords:
         at = write_uint64(write_uint64(write_uint32(at, <uint32_t>origin_partition), <uint64_t>origin_offset), <uint64_t>time_ms)
         at = write(at, PyBytes_AS_STRING(body_hash), 8)
         write(at, PyBytes_AS_STRING(trail), PyBytes_GET_SIZE(trail))
-        # As `Outgoing(…)` does, without the tuple of its arguments.
-        made = (<PyTypeObject *>self.outgoing).tp_alloc(<PyTypeObject *>self.outgoing, 5)
+        made = new_tuple(self.outgoing, 5)
         put(made, 0, self.topic)
         put(made, 1, self.partition)
         put(made, 2, key)
         put(made, 3, value)
         put(made, 4, headers)
         return made
-
-
-cdef inline void put(object into, Py_ssize_t index, object item):
-    Py_INCREF(item)
-    PyTuple_SET_ITEM(into, index, item)
 
 
 cdef inline char *write(char *at, const char *data, Py_ssize_t size) noexcept:

@@ -6,14 +6,13 @@ Whatever is unusual gives None, and Python's own reader takes it: so there is on
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
 from eventsource.log.native_bytes cimport write_uint32
+from eventsource.log.native_tuples cimport new_tuple, put
 
 from sys import byteorder
 
@@ -30,8 +29,6 @@ cdef extern from "blake2b.h" nogil:
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
-    ctypedef struct PyTypeObject:
-        object (*tp_alloc)(PyTypeObject *, Py_ssize_t)
 
 
 cdef enum:
@@ -168,16 +165,6 @@ cdef inline int64_t read_digits(const char *at, Py_ssize_t size) noexcept:
 
 cdef inline object text_of(Text text):
     return PyUnicode_DecodeUTF8(text.at, text.size, NULL)
-
-
-cdef inline void put(object into, Py_ssize_t index, object item):
-    Py_INCREF(item)
-    PyTuple_SET_ITEM(into, index, item)
-
-
-cdef inline object new_tuple(type cls, Py_ssize_t size):
-    """An instance of a named tuple, whose items must be put at once."""
-    return (<PyTypeObject *>cls).tp_alloc(<PyTypeObject *>cls, size)
 
 
 cpdef read_command(RawHeaders headers, type cls, no_trail, read_trail):

@@ -15,6 +15,7 @@ from eventsource.app import App
 from eventsource.clock import SystemClock
 from eventsource.commands.hang_watch import DEAD_AFTER_SECONDS, HANGS_AFTER_SECONDS
 from eventsource.domain import Aggregate, Command, Event, creates
+from eventsource.log.partitioner import aggregate_key, partition_for
 from eventsource.log.topics import apply
 from eventsource.settings import ClientSettings, KafkaSettings, Settings, WorkerSettings
 from tests.integration.command_threads import WorkerThread
@@ -44,6 +45,7 @@ class Account(Aggregate, name="account"):
 
 
 APP = App("bank", aggregates=[Account], partitions=1)
+BRANCHES = App("branches", aggregates=[Account], partitions=2)
 
 
 class Decide:
@@ -121,6 +123,30 @@ def test_a_worker_with_a_command_that_hangs_is_not_ready_and_in_the_end_not_aliv
         assert worker.alive()
     told = [entry for entry in logs if entry["event"] == "command_hangs"]
     assert [(entry["command_id"], entry["aggregate_id"]) for entry in told] == [("hanging", "a-2")]
+
+
+def test_a_command_that_hangs_holds_up_no_other_partition(settings: Settings) -> None:
+    hanging, released = threading.Event(), threading.Event()
+    first, other = (
+        next(id_ for id_ in map(str, range(100)) if partition_for(aggregate_key(id_), 2) == partition)
+        for partition in range(2)
+    )
+
+    def hang_once() -> None:
+        if not hanging.is_set():
+            hanging.set()
+            released.wait(PATIENCE_SECONDS)
+
+    apply(BRANCHES, settings)
+    with WorkerThread(BRANCHES, Account, settings) as thread, BRANCHES.connect(settings) as client:
+        wait_until(thread.worker.ready)
+        decide.call = hang_once
+        pending = client.submit(Account, first, Open())
+        assert hanging.wait(PATIENCE_SECONDS)
+        assert client.send(Account, other, Open()).version == 1
+        assert not pending.done()
+        released.set()
+        assert pending.result().version == 1
 
 
 def test_a_stop_waits_for_the_command_at_hand_and_for_no_other(settings: Settings) -> None:
