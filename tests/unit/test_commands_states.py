@@ -105,6 +105,26 @@ def test_an_event_that_cannot_be_applied_leaves_the_aggregate_as_it_was_before_i
     assert items(states) == ["x", "y", "after"]
 
 
+def test_a_state_that_was_built_again_is_forgotten_with_its_batch(states: AggregateStates) -> None:
+    apply(states, "b", (Added(item="x"),), 0)
+    states.commit([10])
+    apply(states, "b", (Added(item="y"),), 0)
+    with pytest.raises(RuntimeError):
+        apply(states, "b", (Added(item="poison"),), 1)
+    apply(states, "b", (Added(item="z"),), 1)
+    states.rollback()
+    assert items(states) == ["x"]
+
+
+def test_what_a_batch_was_built_from_is_let_go_with_the_commit(states: AggregateStates) -> None:
+    apply(states, "b", (Added(item="x"),), 0)
+    assert states.hottest() == ("b", 1)
+    states.commit([10])
+    current = states.find("b")
+    assert current is not None
+    assert (current.commands, current.written) == (0, None)
+
+
 def test_a_replay_that_cannot_apply_an_event_stops_that_aggregate_alone(states: AggregateStates) -> None:
     states.replay("b", Added(item="x"), 1, 0)
     states.replay("b", Added(item="poison"), 2, 1)
