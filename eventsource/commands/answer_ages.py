@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 PackedMap: Any  # either of two classes, which mypyc must not take for one
 try:
     from eventsource.commands.native_packed_map import PackedMap
 except ImportError:  # it was not compiled
     from eventsource.commands.packed_map import PackedMap
-
-_FOUND_BYTES: Final = 167
-"""What an answer takes that was found in the old age or on disk, besides its id and its own bytes (measured)."""
 
 
 class AnswerAges:
@@ -21,7 +18,7 @@ class AnswerAges:
     stays.
     """
 
-    __slots__ = ("_found", "_found_bytes", "_old", "_young", "complete", "unsaved")
+    __slots__ = ("_found", "_old", "_young", "complete", "unsaved")
 
     def __init__(self) -> None:
         self.complete: bool = True
@@ -30,8 +27,7 @@ class AnswerAges:
         """How many were put since the last save."""
         self._young: Any = PackedMap()
         self._old: Any = PackedMap()
-        self._found: dict[str, bytes] = {}  # young too: what was old and asked for, or read from disk
-        self._found_bytes: int = 0
+        self._found: Any = PackedMap()  # young too: what was old and asked for, or read from disk
 
     def get(self, command_id: str) -> bytes | None:
         """The answer, if it is in memory."""
@@ -51,8 +47,7 @@ class AnswerAges:
 
     def add_saved(self, command_id: str, answer: bytes) -> None:
         """Takes in what was read from disk."""
-        self._found[command_id] = answer
-        self._found_bytes += _FOUND_BYTES + len(command_id) + len(answer)
+        self._found.put(command_id, answer)
 
     def unsaved_items(self) -> list[tuple[bytes, bytes]]:
         """What the disk does not hold yet: command ids, in UTF-8, and answers."""
@@ -73,9 +68,9 @@ class AnswerAges:
         self._old, self._young = self._young, PackedMap()
         for command_id, answer in unsaved:
             self._young.put(command_id.decode(), answer)
-        for found_id, answer in self._found.items():
-            self._old.put(found_id, answer)
-        self._found, self._found_bytes = {}, 0
+        for command_id, answer in self._found.since_mark():
+            self._old.put(command_id.decode(), answer)
+        self._found = PackedMap()
 
     def drop_old(self) -> None:
         """Drops what is old before its age is over."""
@@ -86,7 +81,7 @@ class AnswerAges:
     def drop_unsaved_age(self) -> None:
         """Ends an age of answers that have no disk: what is old is forgotten for good."""
         self._old, self._young = self._young, PackedMap()
-        self._found, self._found_bytes = {}, 0
+        self._found = PackedMap()
         self.unsaved = 0
 
     @property
@@ -98,7 +93,7 @@ class AnswerAges:
     @property
     def young_bytes(self) -> float:
         """What the young answers take that are saved."""
-        return float(self._young.size_bytes) - self.unsaved_bytes + self._found_bytes
+        return float(self._young.size_bytes + self._found.size_bytes) - self.unsaved_bytes
 
     @property
     def old_bytes(self) -> float:
@@ -108,7 +103,7 @@ class AnswerAges:
     @property
     def all_bytes(self) -> float:
         """What all answers take."""
-        return float(self._young.size_bytes + self._found_bytes + self._old.size_bytes)
+        return float(self._young.size_bytes + self._found.size_bytes + self._old.size_bytes)
 
     def __len__(self) -> int:
         """How many there are; one that is in both ages counts twice."""

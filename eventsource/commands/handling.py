@@ -41,7 +41,7 @@ from eventsource.errors import (
     TransactionAborted,
     UnknownFingerprint,
 )
-from eventsource.log.headers import NO_CLIENT
+from eventsource.log.headers import NO_CLIENT, event_id
 from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
 from eventsource.names import Names
@@ -144,7 +144,7 @@ class CommandHandling:
         newest_event = None
         if handled.newest_event is not None:
             index, command_id, count = handled.newest_event
-            newest_event = index, f"{command_id}/{count}.{count}"
+            newest_event = index, event_id(command_id, count, count)
         self.memory.commit(offsets, newest_event, handled.newest_outcome, handled.last_origin)
 
     def rollback(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventsource.log.headers import event_es, fact_headers
+from eventsource.log.headers import event_es, event_id, fact_headers
 from eventsource.log.record import Outgoing, Record
 
 
@@ -36,5 +36,5 @@ class EventRecords:
         `trail` is what `trail_bytes` made, `ce_type` what `type_header` made. A `traceparent` is not among its headers.
         """
         es = event_es(self._topic_id, command.partition, command.offset, command.timestamp_ms, body_hash, trail)
-        headers = fact_headers(self._source, ce_type, f"{command_id}/{index}.{count}", version, es)
+        headers = fact_headers(self._source, ce_type, event_id(command_id, index, count), version, es)
         return Outgoing(self._topic, self._partition, command.key, value, headers)

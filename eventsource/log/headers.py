@@ -130,7 +130,7 @@ class EventHeaders:
     @property
     def ce_id(self) -> str:
         """`<command id>/<i>.<n>`."""
-        return f"{self.command_id}/{self.index}.{self.count}"
+        return event_id(self.command_id, self.index, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +218,11 @@ def fact_headers(
     if traceparent is not None:
         written.append((TRACE_PARENT, traceparent))
     return written
+
+
+def event_id(command_id: str, index: int, count: int) -> str:
+    """The `ce_id` of event `index` (from 1) of `count` of a command."""
+    return f"{command_id}/{index}.{count}"
 
 
 def source_header(source: str) -> tuple[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ trails = st.builds(Trail, texts, texts, texts, st.dictionaries(texts, texts, max
 commands = st.builds(Record, texts, st.integers(-(2**31), 2**31 - 1), INT64, INT64, st.binary(max_size=30), st.none())
 
 
-@given(
+parts_of_an_event = st.tuples(
     commands,
     st.text(max_size=1_024),
     st.binary(min_size=8, max_size=8),
@@ -31,19 +32,11 @@ commands = st.builds(Record, texts, st.integers(-(2**31), 2**31 - 1), INT64, INT
     st.integers(1, 2**31),
     st.integers(1, 2**31),
 )
-def test_the_record_of_an_event_is_the_references(
-    command: Record,
-    command_id: str,
-    body_hash: bytes,
-    trail: bytes,
-    ce_type: tuple[str, bytes],
-    value: bytes,
-    version: int,
-    index: int,
-    count: int,
-) -> None:
+
+
+@given(parts_of_an_event)
+def test_the_record_of_an_event_is_the_references(parts: tuple[Any, ...]) -> None:
     place = "b.account.events", 3, source_header("/b/account"), TOPIC_ID
-    parts = command, command_id, body_hash, trail, ce_type, value, version, index, count
     made = EventRecords(*place).event(*parts)
     assert type(made) is Outgoing
     assert made == Reference(*place).event(*parts)
