@@ -1,13 +1,14 @@
 """Latency at a steady rate: `python -m benchmarks.latency --rate 500 [--seconds 30] [--json]`.
 
 Open loop, counted from the moment at which each command was due; client and worker in processes of their own. Measured in the same
-run, in turns: the floor (request and reply over two topics and nothing else) and Kafka Streams at `commit.interval.ms=100`. A first
-round of each warms the broker up and is not counted. The last line of stdout is one JSON object; all figures in milliseconds.
+run, in turns: the floor (request and reply over two topics and nothing else) and Kafka Streams at `commit.interval.ms=100`. Rounds
+that warm the broker up come first and are not counted. The last line of stdout is one JSON object; all figures in milliseconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,7 +30,8 @@ from eventsource.log.topics import REPLY_PARTITIONS
 _COMMIT_INTERVAL_MS = 100
 _START_SECONDS = 60.0
 _PATIENCE_SECONDS = 60.0
-_WARM_UP_ROUND = -1
+_WARM_UPS_AT_MOST = 8
+_STILL_IMPROVES = 0.9
 
 
 @dataclass(slots=True)
@@ -42,9 +44,9 @@ class Contestant:
     client: Sequence[str]
     milliseconds: list[float] = field(default_factory=list)
 
-    def measure(self, round_: int, rate: float, seconds: float) -> None:
-        """Sends commands for a while. Raises `ChildFailed` when one stays unanswered."""
-        words = [*self.client, "--rate", str(rate), "--seconds", str(seconds), "--accounts", f"acc{round_}"]
+    def measure(self, accounts: str, rate: float, seconds: float) -> float:
+        """Sends commands for a while, and gives their median. Raises `ChildFailed` when one stays unanswered."""
+        words = [*self.client, "--rate", str(rate), "--seconds", str(seconds), "--accounts", accounts]
         with python_child(f"the client of {self.name}", "benchmarks.latency_client", words, self.environment) as child:
             measured = child.wait_for("measured", seconds + _PATIENCE_SECONDS)
         if measured["missing"]:
@@ -52,6 +54,7 @@ class Contestant:
         self.milliseconds += measured["milliseconds"]
         found = percentiles(measured["milliseconds"])
         tell(f"{self.name}: " + ", ".join(f"{name} {value:.2f} ms" for name, value in found.items()))
+        return found["p50"]
 
     def figures(self) -> dict[str, float]:
         """The percentiles of all rounds together."""
@@ -95,8 +98,26 @@ def kafka_streams(found: Servers, streams: KafkaStreams) -> Iterator[Contestant]
         yield Contestant("Kafka Streams", "kafka_streams_", found.environment(namespace), client)
 
 
+def warm_up(contestants: Sequence[Contestant], rate: float, seconds: float) -> None:
+    """Lets all contestants work, in turns, until nobody's median falls any more; none of it counts.
+
+    A broker that was just started compiles its own code while it is measured: one that serves for days does not.
+    """
+    best = [math.inf] * len(contestants)
+    for round_ in range(_WARM_UPS_AT_MOST):
+        medians = [contestant.measure(f"warm-up{round_}-", rate, seconds) for contestant in contestants]
+        improves = [found < before * _STILL_IMPROVES for found, before in zip(medians, best, strict=True)]
+        if not any(improves):
+            break
+        best = [min(found, before) for found, before in zip(medians, best, strict=True)]
+    else:
+        tell(f"medians still fell after {_WARM_UPS_AT_MOST} rounds of warming up; measured all the same")
+    for contestant in contestants:
+        contestant.milliseconds.clear()
+
+
 def measure(*, rate: float, seconds: float, rounds: int) -> Figures:
-    """Measures all contestants in turns, `rounds` times, after a round that does not count.
+    """Measures all contestants in turns, `rounds` times, once they are warm.
 
     A peer that this machine cannot run has no figures.
     """
@@ -111,15 +132,12 @@ def measure(*, rate: float, seconds: float, rounds: int) -> Figures:
         contestants = [stack.enter_context(floor(found)), stack.enter_context(ours(found))]
         if not note:
             contestants.append(stack.enter_context(kafka_streams(found, streams)))
-        # A broker that was just started compiles its own code while it is measured: one that serves for days does not.
-        for contestant in contestants:
-            contestant.measure(_WARM_UP_ROUND, rate, seconds / rounds)
-            contestant.milliseconds.clear()
+        warm_up(contestants, rate, seconds / rounds)
         for round_ in range(rounds):
             # Another one begins each round, so that nobody is always measured after the same neighbour.
             turn = round_ % len(contestants)
             for contestant in contestants[turn:] + contestants[:turn]:
-                contestant.measure(round_, rate, seconds / rounds)
+                contestant.measure(f"acc{round_}", rate, seconds / rounds)
     floor_found, ours_found, *peers = [contestant.figures() for contestant in contestants]
     floor_p50 = floor_found["floor_p50_ms"]
     figures: dict[str, float | str | None] = {"rate": rate, **ours_found, **floor_found}
