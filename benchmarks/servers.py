@@ -48,8 +48,11 @@ class Servers:
 
 @contextmanager
 def servers() -> Iterator[Servers]:
-    """Starts a Kafka and a Postgres in a temporary folder. Raises `EmbeddedStackError`."""
-    with EmbeddedStack.ephemeral(progress=_tell) as stack:
+    """Starts a Kafka and a Postgres in a temporary folder. Raises `EmbeddedStackError`.
+
+    The broker runs like one that serves for days: its JVM compiles in full, which takes the first minutes of load.
+    """
+    with EmbeddedStack.ephemeral(progress=_tell, short_lived=False) as stack:
         yield Servers(stack.bootstrap_servers, stack.postgres_url)
 
 

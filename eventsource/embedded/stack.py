@@ -31,7 +31,8 @@ class EmbeddedStack:
 
     `data_dir` keeps everything and survives restarts; one supervisor may run it at a time. `kafka_port` (with three brokers:
     of the first, the others prefer the next two) and `postgres_port` are wishes: a taken one is replaced by a free one, which
-    the folder remembers. `kafka_config` adds to each broker's properties. `durable=False` lets Postgres skip fsync.
+    the folder remembers. `kafka_config` adds to each broker's properties. `durable=False` lets Postgres skip fsync. Brokers that are
+    `short_lived` do not compile themselves in full: less work in the first minutes, ten times slower answers than theirs afterwards.
 
     The servers listen on 127.0.0.1 alone. They end with this process, however it ends; what a killed one left running is
     ended by the next start on the same folder, matched by process id and start time.
@@ -51,6 +52,7 @@ class EmbeddedStack:
         heap_megabytes: int = 320,
         kafka_config: Mapping[str, str] | None = None,
         durable: bool = True,
+        short_lived: bool = False,
         start_timeout_seconds: float = 90.0,
     ) -> None:
         if brokers not in {1, 3}:
@@ -71,6 +73,7 @@ class EmbeddedStack:
         self._heap_megabytes = heap_megabytes
         self._kafka_config = dict(kafka_config or {})
         self._durable = durable
+        self._short_lived = short_lived
         self._start_timeout_seconds = start_timeout_seconds
         self._folders: EphemeralFolders | None = None
         self._entry: Path | None = None
@@ -90,6 +93,7 @@ class EmbeddedStack:
         jars: JarCache | None = None,
         heap_megabytes: int = 320,
         kafka_config: Mapping[str, str] | None = None,
+        short_lived: bool = True,
         start_timeout_seconds: float = 90.0,
         state_dir: Path | None = None,
     ) -> Self:
@@ -107,6 +111,7 @@ class EmbeddedStack:
             heap_megabytes=heap_megabytes,
             kafka_config=kafka_config,
             durable=False,
+            short_lived=short_lived,
             start_timeout_seconds=start_timeout_seconds,
         )
         stack._folders = EphemeralFolders(state_dir)
@@ -178,7 +183,7 @@ class EmbeddedStack:
         addresses = [
             BrokerAddress(node_id, ports[f"kafka-{node_id}"], ports[f"controller-{node_id}"]) for node_id in node_ids
         ]
-        runtime = JavaRuntime(java_program(), class_path, self._heap_megabytes, short_lived=not self._durable)
+        runtime = JavaRuntime(java_program(), class_path, self._heap_megabytes, short_lived=self._short_lived)
         brokers = [
             Broker(
                 runtime,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from eventsource.embedded import EmbeddedStack
+from eventsource.embedded.broker import JavaRuntime
 from eventsource.errors import EmbeddedStackError
 
 
@@ -43,3 +44,10 @@ def test_a_temporary_stack_has_no_folder_before_it_starts() -> None:
 
 def test_stopping_a_stopped_stack_does_nothing() -> None:
     EmbeddedStack(Path("data")).stop()
+
+
+@pytest.mark.parametrize(("short_lived", "expected"), [(True, True), (False, False)])
+def test_only_brokers_that_live_for_minutes_leave_their_code_half_compiled(short_lived: bool, expected: bool) -> None:
+    runtime = JavaRuntime(Path("java"), "jars", heap_megabytes=320, short_lived=short_lived)
+    command = runtime.command("kafka.Kafka", "server.properties", temporary=Path("tmp"))
+    assert ("-XX:TieredStopAtLevel=1" in command) == expected
