@@ -33,7 +33,7 @@ _PATIENCE_SECONDS = 60.0
 _WARM_UP_RATE = 2_000.0
 _WARM_UP_SECONDS = 5.0
 _STILL_FALLS = 0.9
-_STILL_ROUNDS = 2
+_STILL_ROUNDS = 3
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ def kafka_streams(found: Servers, streams: KafkaStreams) -> Iterator[Contestant]
 
 
 def warm_up(contestants: Sequence[Contestant], rounds_at_most: int) -> None:
-    """Lets all contestants work, in turns, until for two rounds nobody's median has fallen; none of it counts.
+    """Lets all contestants work, in turns, until for three rounds nobody's median has fallen; none of it counts.
 
     A broker that was just started compiles its own code for its first minutes of load; one that serves for days does not. With that
     code answers come in a tenth of the time.

@@ -18,7 +18,7 @@ class AnswerAges:
     stays.
     """
 
-    __slots__ = ("_found", "_old", "_young", "complete", "unsaved")
+    __slots__ = ("_found", "_old", "_old_found", "_young", "complete", "unsaved")
 
     def __init__(self) -> None:
         self.complete: bool = True
@@ -28,14 +28,17 @@ class AnswerAges:
         self._young: Any = PackedMap()
         self._old: Any = PackedMap()
         self._found: Any = PackedMap()  # young too: what was old and asked for, or read from disk
+        self._old_found: Any = PackedMap()
 
     def get(self, command_id: str) -> bytes | None:
         """The answer, if it is in memory."""
         answer: bytes | None = self._young.get(command_id)
         if answer is None and self._found:
             answer = self._found.get(command_id)
-        if answer is None and self._old:
+        if answer is None and (self._old or self._old_found):
             answer = self._old.get(command_id)
+            if answer is None:
+                answer = self._old_found.get(command_id)
             if answer is not None:
                 self.add_saved(command_id, answer)
         return answer
@@ -66,17 +69,15 @@ class AnswerAges:
             return
         unsaved = self._young.since_mark()
         self._old, self._young = self._young, PackedMap()
+        self._old_found, self._found = self._found, PackedMap()
         for command_id, answer in unsaved:
             self._young.put(command_id.decode(), answer)
-        for command_id, answer in self._found.since_mark():
-            self._old.put(command_id.decode(), answer)
-        self._found = PackedMap()
 
     def drop_old(self) -> None:
         """Drops what is old before its age is over."""
-        if self._old:
+        if self._old or self._old_found:
             self.complete = False
-            self._old = PackedMap()
+            self._old, self._old_found = PackedMap(), PackedMap()
 
     def drop_unsaved_age(self) -> None:
         """Ends an age of answers that have no disk: what is old is forgotten for good."""
@@ -98,13 +99,13 @@ class AnswerAges:
     @property
     def old_bytes(self) -> float:
         """What the old answers take."""
-        return float(self._old.size_bytes)
+        return float(self._old.size_bytes + self._old_found.size_bytes)
 
     @property
     def all_bytes(self) -> float:
         """What all answers take."""
-        return float(self._young.size_bytes + self._found.size_bytes + self._old.size_bytes)
+        return self.old_bytes + float(self._young.size_bytes + self._found.size_bytes)
 
     def __len__(self) -> int:
         """How many there are; one that is in both ages counts twice."""
-        return len(self._young) + len(self._found) + len(self._old)
+        return len(self._young) + len(self._found) + len(self._old) + len(self._old_found)

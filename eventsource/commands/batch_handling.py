@@ -25,7 +25,7 @@ class BatchHandling:
         self._monotonic = monotonic
         self._began: float | None = None
         self.seconds = 0.0
-        """How long the last batch took to handle, without the wait for its turn."""
+        """How long the last batch took to handle, without the waits for its turn."""
 
     def look(self) -> None:
         """To be called a few times a second, from another thread: ends a batch of slow commands."""
@@ -39,19 +39,23 @@ class BatchHandling:
         Those are what is left where handlers are slow, so that the transaction does not time out because of them, and where states
         are large, so that memory is bounded.
         """
-        self._turn.take(len(batch))
-        began = self._began = self._monotonic()
+        self._turn.take(len(batch), self._together)
+        opened = began = self._began = self._monotonic()
         try:
             # Bit by bit: the producer sends one while the next is decided, and what was just made is still in the cache.
             start = 0
             while start < len(batch):
                 if start:
-                    self._turn.go_on(len(batch) - start)
-                some = batch[start : start + min(_PRODUCED_TOGETHER, self._memory.together)]
+                    self._began = None  # who waits does not handle slowly
+                    asked = self._monotonic()
+                    self._turn.go_on(len(batch) - start, self._together)
+                    began += self._monotonic() - asked
+                    self._began = began
+                some = batch[start : start + self._together]
                 self._handling.handle(some, handled)
                 transaction.produce(handled.take())
                 start += len(some)
-                late = handled.next_offset <= some[-1].offset or self._monotonic() - began > _LONGEST_BATCH_SECONDS
+                late = handled.next_offset <= some[-1].offset or self._monotonic() - opened > _LONGEST_BATCH_SECONDS
                 if late or handled.is_full or self._memory.batch_is_large:
                     return [record for record in batch if record.offset >= handled.next_offset]
             return []
@@ -59,3 +63,7 @@ class BatchHandling:
             self._turn.leave()
             self._began = None
             self.seconds = self._monotonic() - began
+
+    @property
+    def _together(self) -> int:
+        return min(_PRODUCED_TOGETHER, self._memory.together)

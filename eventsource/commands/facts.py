@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.request import Request
@@ -42,6 +42,9 @@ _Writing = tuple[
 """How events of a class are written and read again: value, `ce_type`, reader; whether they can hold something changeable; and if so
 how a copy of an event is made that is nobody else's, unless that takes reading its value."""
 
+
+_HEADER_BYTES: Final = EVENT_FIXED.size + 200
+"""At most what an event's headers take, without the parts that differ in length: names, version, event number."""
 
 EventsWritten = tuple[list[Outgoing], tuple[Event, ...], Written]
 """The records; the events to apply, and how they are read again.
@@ -93,7 +96,9 @@ class FactRecords:
         command, headers = request.record, request.headers
         command_id, traceparent, count = headers.command_id, headers.traceparent, len(events)
         trail = NO_TRAIL_BYTES if headers.trail is EMPTY_TRAIL else trail_bytes(_passed_on(headers.trail))
-        other_bytes = len(command.key) + len(trail) + EVENT_FIXED.size
+        other_bytes = _HEADER_BYTES + 4 * len(command_id) + len(self.source) + len(command.key) + len(trail)
+        if traceparent is not None:
+            other_bytes += len(traceparent)
         own: list[Event] | None = None
         records: list[Outgoing] = []
         written: Written = []
@@ -106,7 +111,7 @@ class FactRecords:
             if traceparent is not None:
                 outgoing = outgoing._replace(headers=[*outgoing.headers, (TRACE_PARENT, traceparent)])
             # What is far from the limit need not be counted to the byte.
-            if (len(value) + other_bytes) * 2 > self._max_bytes:
+            if len(value) + len(ce_type[1]) + other_bytes > self._max_bytes:
                 self._check_size(event, outgoing)
             records.append(outgoing)
             written.append((read, value))

@@ -114,8 +114,8 @@ class AggregateStates:
         Raises `TransactionAborted` where the same events do not apply twice. A batch of one command, as the owner comes to
         in the end, needs nothing of the kind.
         """
-        before = self._copy(self.aggregates.get(aggregate_id))
         try:
+            before = self._copy(self.aggregates.get(aggregate_id))
             events = tuple([read(value) for read, value in edited.written or ()])
             edited.state = self._fold(before.state if before is not None else None, events)
         except KeyboardInterrupt:
@@ -167,7 +167,7 @@ class AggregateStates:
     def replay(self, aggregate_id: str, event: Event, version: int, offset: int) -> None:
         """Applies an event read back from the log. Whatever the event's handler raises stops the aggregate.
 
-        A stopped aggregate's state may be half changed: nothing reads it any more, and it is never saved.
+        A stopped aggregate's state may be half changed: nothing reads it any more, and no store that it is saved in is opened again.
         """
         current = self.aggregates.get(aggregate_id)
         try:

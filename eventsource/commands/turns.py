@@ -7,57 +7,80 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-PATIENCE_SECONDS: Final = 0.1
-"""For how long one that does not come to the end of its part of a batch is waited for."""
-_COMMAND_SECONDS: Final = 1e-4
+PATIENCE_SECONDS: Final = 0.01
+_PATIENCE_COMMAND_SECONDS: Final = 2e-4
+_DUE_COMMAND_SECONDS: Final = 1e-4
+_SHORTEST_WAIT_SECONDS: Final = 0.001
 
 
 class Turn:
     """One owner's place in the order. Belongs to its thread."""
 
-    __slots__ = ("_arrived_at", "due_at", "given", "turns")
+    __slots__ = ("_arrived_at", "_late_at", "_turns", "due_at", "given", "overstays", "patience_seconds")
 
     def __init__(self, turns: Turns) -> None:
-        self.turns = turns
         self.given = threading.Event()
         self.due_at = 0.0
+        self.patience_seconds = 0.0
+        """For how long its part of a batch is waited for."""
+        self.overstays = False
+        """Whether its last part took longer than that."""
+        self._turns = turns
         self._arrived_at = 0.0
+        self._late_at: float | None = None
 
-    def take(self, commands: int) -> None:
-        """Waits until it is this owner's turn to handle so many commands. `leave` must follow."""
-        self._arrived_at = self.turns.monotonic()
-        self.due_at = self._arrived_at + commands * _COMMAND_SECONDS
-        self.turns.take(self)
+    def take(self, commands: int, together: int) -> None:
+        """Waits until it is this owner's turn to handle so many commands, `together` of them first. `leave` must follow."""
+        self._arrived_at = self._turns.monotonic()
+        self._expect(commands, together)
+        self._turns.take(self)
+        self._late_at = self._turns.monotonic() + self.patience_seconds
 
-    def go_on(self, commands_left: int) -> None:
+    def go_on(self, commands_left: int, together: int) -> None:
         """To be called between the parts of a batch: lets those go first that have less to do."""
-        self.due_at = self._arrived_at + commands_left * _COMMAND_SECONDS
-        self.turns.go_on(self)
+        self._end_part()
+        self._expect(commands_left, together)
+        self._turns.go_on(self)
+        self._late_at = self._turns.monotonic() + self.patience_seconds
 
     def leave(self) -> None:
         """Ends the turn. Does nothing where there is none."""
-        self.turns.leave(self)
+        self._end_part()
+        self._turns.leave(self)
+
+    def _expect(self, commands_left: int, together: int) -> None:
+        self.due_at = self._arrived_at + commands_left * _DUE_COMMAND_SECONDS
+        next_part = min(commands_left, together)
+        self.patience_seconds = self._turns.patience_seconds + next_part * _PATIENCE_COMMAND_SECONDS
+
+    def _end_part(self) -> None:
+        if self._late_at is not None:
+            self.overstays = self._turns.monotonic() > self._late_at
+            self._late_at = None
 
 
 class Turns:
-    """One owner of a worker handles at a time, one batch after the other.
+    """One owner of a worker handles at a time, one part of a batch after the other.
 
     Python runs one thread at a time in any case. Owners that take turns every few milliseconds all come to the ends of their
     batches together, and then all wait for the broker; one after the other, each handles while the others' transactions end, and what
     it touches stays in the processor's cache.
 
     First comes whose due time is nearest, and that is the time of arrival and a tenth of a millisecond for each command: a lone
-    command passes by batches that came before it, and no batch waits for ever. A command that takes long is not waited for:
-    after `patience_seconds` without a sign the next one begins as well.
+    command passes by batches that came before it, and no batch waits for ever.
+
+    A command that takes long is not waited for: after `patience_seconds` and a fifth of a millisecond for each command of the part the
+    next owner begins as well. Who overstays like that may be waiting for something else than Python's lock, and then turns would only
+    cost: he handles beside the others, without a turn, until a part of his takes no longer than it may.
     """
 
     def __init__(self, monotonic: Callable[[], float], patience_seconds: float = PATIENCE_SECONDS) -> None:
         self.monotonic = monotonic
-        self._patience_seconds = patience_seconds
+        self.patience_seconds = patience_seconds
         self._lock = threading.Lock()
         self.holder: Turn | None = None
         """Whose turn it is."""
-        self._seen_at = 0.0
+        self._late_at = 0.0
         self._waiting: list[tuple[float, int, Turn]] = []
         self._arrivals = 0
 
@@ -68,6 +91,8 @@ class Turns:
 
     def take(self, turn: Turn) -> None:
         """See `Turn.take`."""
+        if turn.overstays:
+            return
         with self._lock:
             if self.holder is None and not self._waiting:
                 self._give(turn)
@@ -78,11 +103,15 @@ class Turns:
     def go_on(self, turn: Turn) -> None:
         """See `Turn.go_on`."""
         with self._lock:
-            if self.holder is turn:
-                self._seen_at = self.monotonic()
-                if not self._waiting or self._waiting[0][0] >= turn.due_at:
-                    return
+            holds = self.holder is turn
+            if holds and not turn.overstays and (not self._waiting or self._waiting[0][0] >= turn.due_at):
+                self._give(turn)
+                return
+            if holds:
                 self.holder = None
+            if turn.overstays:
+                self._give_next()
+                return
             self._queue(turn)
             self._give_next()
         self._wait(turn)
@@ -100,9 +129,9 @@ class Turns:
         heapq.heappush(self._waiting, (turn.due_at, self._arrivals, turn))
 
     def _wait(self, turn: Turn) -> None:
-        while not turn.given.wait(self._patience_seconds):
+        while not turn.given.wait(max(self._late_at - self.monotonic(), _SHORTEST_WAIT_SECONDS)):
             with self._lock:
-                if self.monotonic() - self._seen_at >= self._patience_seconds:
+                if self.monotonic() >= self._late_at:
                     self.holder = None  # it goes on, beside the next
                     self._give_next()
 
@@ -112,5 +141,5 @@ class Turns:
 
     def _give(self, turn: Turn) -> None:
         self.holder = turn
-        self._seen_at = self.monotonic()
+        self._late_at = self.monotonic() + turn.patience_seconds
         turn.given.set()

@@ -14,7 +14,7 @@ from enum import Enum
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
@@ -33,6 +33,9 @@ _ATOMS = (
     *(IPv4Address, IPv6Address, PurePosixPath, PureWindowsPath, range, type(Ellipsis)),
     *(type, types.FunctionType, types.BuiltinFunctionType),
 )
+
+_DEEPEST: Final = 200
+"""How many levels deep a state may nest: compiled, nothing else keeps a deeper one from ending the process."""
 
 
 def copier(cls: type[A]) -> Callable[[A], A]:
@@ -56,7 +59,7 @@ def copier(cls: type[A]) -> Callable[[A], A]:
             if value.__class__ not in atoms:
                 if memo is None:
                     memo = {id(state): twin}
-                fields[name] = _duplicate(value, atoms, memo)
+                fields[name] = _duplicate(value, atoms, memo, 1)
         return twin
 
     return copied
@@ -143,32 +146,36 @@ def _is_plain(cls: type) -> bool:
     )
 
 
-def _duplicate(value: Any, atoms: set[type], memo: dict[int, Any]) -> Any:
-    """`value` itself if nothing in it can change, else a deep copy. `memo` is that of `copy.deepcopy`: id → copy."""
+def _duplicate(value: Any, atoms: set[type], memo: dict[int, Any], depth: int) -> Any:
+    """`value` itself if nothing in it can change, else a deep copy. `memo` is that of `copy.deepcopy`: id → copy.
+
+    Raises `RecursionError` for one that nests too deep.
+    """
     kind = value.__class__
-    if kind in atoms or _is_frozen(value, atoms):
+    if kind in atoms or _is_frozen(value, atoms, depth):
         return value
     known = memo.get(id(value))
     if known is not None:
         return known
+    below = _below(depth)
     if kind is list:
         items: list[Any] = []
         memo[id(value)] = items
-        items.extend(_duplicate(item, atoms, memo) for item in value)
+        items.extend(_duplicate(item, atoms, memo, below) for item in value)
         return items
     if kind is dict:
         entries: dict[Any, Any] = {}
         memo[id(value)] = entries
         for key, item in value.items():
-            entries[_duplicate(key, atoms, memo)] = _duplicate(item, atoms, memo)
+            entries[_duplicate(key, atoms, memo, below)] = _duplicate(item, atoms, memo, below)
         return entries
-    if kind is set and all(_is_frozen(item, atoms) for item in value):
+    if kind is set and all(_is_frozen(item, atoms, below) for item in value):
         memo[id(value)] = members = set(value)
         return members
     return copy.deepcopy(value, memo)
 
 
-def _is_frozen(value: Any, atoms: set[type]) -> bool:
+def _is_frozen(value: Any, atoms: set[type], depth: int) -> bool:
     """Whether `value` can never change, all that it holds included."""
     kind = value.__class__
     if kind in atoms:
@@ -177,7 +184,18 @@ def _is_frozen(value: Any, atoms: set[type]) -> bool:
         atoms.add(kind)
         return True
     held = _held(value)
-    return held is not None and all(_is_frozen(item, atoms) for item in held)
+    if held is None:
+        return False
+    below = _below(depth)
+    return all(_is_frozen(item, atoms, below) for item in held)
+
+
+def _below(depth: int) -> int:
+    if depth >= _DEEPEST:
+        raise RecursionError(
+            f"a state nests more than {_DEEPEST} levels deep: keep what is nested flat, by keys of its own"
+        )
+    return depth + 1
 
 
 def _held(value: Any) -> Iterable[Any] | None:

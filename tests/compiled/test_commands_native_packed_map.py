@@ -12,8 +12,8 @@ def test_it_is_the_map_that_it_stands_for() -> None:
     check_packed_map(PackedMap)  # type: ignore[arg-type]  # no subclass, but the same
 
 
-def test_keys_of_one_hash_are_told_apart() -> None:
-    # Hashes of texts cannot be chosen; that many of them share their last bits.
+def test_keys_whose_hashes_end_alike_are_told_apart() -> None:
+    # Hashes of texts cannot be chosen: none of these are equal, but many share the bits that choose a place.
     packed = PackedMap()
     for number in range(200_000):
         packed.put(f"id-{number}", number.to_bytes(4, "big"))

@@ -58,6 +58,20 @@ def test_what_is_read_from_disk_is_young_and_not_saved_again() -> None:
     assert ages.old_bytes > 0
 
 
+def test_an_answer_that_was_asked_for_is_found_for_two_more_ages_and_counted() -> None:
+    ages = saved(asked=b"1", other=b"2")
+    ages.turn()
+    assert ages.get("asked") == b"1"
+    ages.turn()
+    assert ages.old_bytes > 0
+    assert len(ages) == 1
+    assert ages.get("asked") == b"1"
+    assert ages.all_bytes == ages.old_bytes + ages.young_bytes
+    ages.drop_old()
+    assert ages.get("asked") == b"1"  # young again, since it was asked for
+    assert ages.old_bytes == 0
+
+
 def test_a_save_empties_what_is_unsaved_and_the_newest_answer_counts() -> None:
     ages = AnswerAges()
     ages.put("a", b"1")

@@ -361,6 +361,13 @@ def test_an_oversized_event_fails_its_command_before_anything_is_produced() -> N
     assert replies[0].code == "MessageTooLarge"
 
 
+def test_a_long_command_id_counts_towards_an_events_size() -> None:
+    partition = Partition(max_event_bytes=1_000)
+    replies = partition.take(partition.command(Open(owner="Ada"), command_id="i" * 1_000))
+    assert [reply.code for reply in replies] == ["MessageTooLarge"]
+    assert partition.events() == []
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"type": "unheard-of"}, {"value": None}, {"value": b"\xc3\x01garbage"}, {"value": b""}],

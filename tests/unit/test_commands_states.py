@@ -105,6 +105,32 @@ def test_an_event_that_cannot_be_applied_leaves_the_aggregate_as_it_was_before_i
     assert items(states) == ["x", "y", "after"]
 
 
+class Counted:
+    """Can be copied so many times."""
+
+    copies_left: ClassVar[int] = 0
+
+    def __deepcopy__(self, _memo: object) -> Counted:
+        if Counted.copies_left == 0:
+            raise MemoryError
+        Counted.copies_left -= 1
+        return Counted()
+
+
+def test_a_state_that_cannot_be_copied_again_ends_its_batch(states: AggregateStates) -> None:
+    apply(states, "b", (Added(item="x"),), 0)
+    current = states.find("b")
+    assert current is not None
+    current.state.held = Counted()  # type: ignore[attr-defined]
+    states.commit([10])
+    Counted.copies_left = 1
+    apply(states, "b", (Added(item="y"),), 0)
+    with pytest.raises(TransactionAborted, match="cannot be applied again"):
+        apply(states, "b", (Added(item="poison"),), 1)
+    states.rollback()
+    assert items(states) == ["x"]
+
+
 def test_a_state_that_was_built_again_is_forgotten_with_its_batch(states: AggregateStates) -> None:
     apply(states, "b", (Added(item="x"),), 0)
     states.commit([10])

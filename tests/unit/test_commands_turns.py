@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from eventsource.commands.turns import Turn, Turns
+from eventsource.commands.turns import PATIENCE_SECONDS, Turn, Turns
 
 SECONDS = 10.0
+TOGETHER = 250
+LONGEST_PART_SECONDS = PATIENCE_SECONDS + 0.05  # of 250 commands
 
 
 class Owner:
@@ -23,7 +25,7 @@ class Owner:
         self._thread.start()
 
     def _run(self) -> None:
-        self.turn.take(self._commands)
+        self.turn.take(self._commands, TOGETHER)
         self._order.append(self._name)
         self.handling.set()
         self._end.wait(SECONDS)
@@ -43,6 +45,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
+def clock() -> list[float]:
+    return [0.0]
+
+
+@pytest.fixture
 def turns() -> Turns:
     return Turns(lambda: 0.0)  # time stands still: nobody is waited for too long, and all arrive together
 
@@ -53,10 +60,10 @@ def waiting(turns: Turns, owners: int) -> Callable[[], bool]:
 
 def test_a_turn_that_nobody_has_is_taken_at_once(turns: Turns) -> None:
     turn = Turn(turns)
-    turn.take(1)
+    turn.take(1, TOGETHER)
     turn.leave()
-    turn.take(5_000)
-    turn.go_on(2_500)
+    turn.take(5_000, TOGETHER)
+    turn.go_on(2_500, TOGETHER)
     turn.leave()
 
 
@@ -92,14 +99,14 @@ def test_the_shortest_batch_is_next_and_equal_ones_follow_as_they_came(turns: Tu
 def test_between_parts_a_shorter_batch_goes_first_and_a_longer_one_does_not(turns: Turns) -> None:
     order: list[str] = []
     turn = Turn(turns)
-    turn.take(5_000)
+    turn.take(5_000, TOGETHER)
     long = Owner(turns, "long", 5_000, order)
     until(waiting(turns, 1))
-    turn.go_on(4_750)
+    turn.go_on(4_750, TOGETHER)
     assert order == []
     lone = Owner(turns, "lone", 1, order)
     until(waiting(turns, 2))
-    holder = threading.Thread(target=turn.go_on, args=(4_500,))
+    holder = threading.Thread(target=turn.go_on, args=(4_500, TOGETHER))
     holder.start()
     until(lone.handling.is_set)
     assert holder.is_alive()
@@ -117,7 +124,7 @@ def test_a_batch_that_waited_is_not_passed_by_for_ever() -> None:
     turns = Turns(lambda: now[0], patience_seconds=60.0)
     order: list[str] = []
     turn = Turn(turns)
-    turn.take(1)
+    turn.take(1, TOGETHER)
     long = Owner(turns, "long", 5_000, order)
     until(waiting(turns, 1))
     now[0] = 1.0  # more than the half second that 5,000 commands may be passed by
@@ -131,29 +138,83 @@ def test_a_batch_that_waited_is_not_passed_by_for_ever() -> None:
     assert order == ["long", "lone"]
 
 
-def test_one_that_hangs_is_waited_for_no_longer_than_the_patience_and_queues_again_at_its_next_part() -> None:
-    turns = Turns(time.monotonic, patience_seconds=0.01)
+def test_one_that_hangs_is_waited_for_no_longer_than_the_patience() -> None:
+    turns = Turns(time.monotonic)
     order: list[str] = []
     hanging = Turn(turns)
-    hanging.take(5_000)
+    hanging.take(5_000, TOGETHER)
     second = Owner(turns, "second", 5_000, order)
     until(second.handling.is_set)
-    holder = threading.Thread(target=hanging.go_on, args=(4_750,))
-    holder.start()
-    second.leave()
-    holder.join(SECONDS)
-    assert not holder.is_alive()
-    hanging.leave()
-
-
-def test_one_that_was_passed_by_does_not_end_the_turn_of_the_one_that_passed() -> None:
-    turns = Turns(time.monotonic, patience_seconds=0.01)
-    order: list[str] = []
-    hanging = Turn(turns)
-    hanging.take(5_000)
-    second = Owner(turns, "second", 5_000, order)
-    until(second.handling.is_set)
-    hanging.leave()
     assert turns.holder is second.turn
+    hanging.leave()
+    assert turns.holder is second.turn  # it does not end the turn of the one that passed
     second.leave()
     assert turns.holder is None
+
+
+def test_a_sign_of_life_gives_the_next_part_its_own_time(clock: list[float]) -> None:
+    turns = Turns(lambda: clock[0])
+    turn = Turn(turns)
+    turn.take(5_000, TOGETHER)
+    clock[0] += LONGEST_PART_SECONDS - 0.001
+    turn.go_on(4_750, TOGETHER)
+    second = Owner(turns, "second", 5_000, [])
+    clock[0] += LONGEST_PART_SECONDS - 0.001
+    until(waiting(turns, 1))
+    assert not second.handling.wait(0.05)
+    clock[0] += 0.002
+    until(second.handling.is_set)
+    turn.leave()
+    second.leave()
+
+
+def test_one_that_overstays_goes_on_without_a_turn_until_a_part_takes_no_longer_than_it_may(clock: list[float]) -> None:
+    turns = Turns(lambda: clock[0])
+    slow = Turn(turns)
+    slow.take(750, TOGETHER)
+    clock[0] += LONGEST_PART_SECONDS + 0.001
+    other = Owner(turns, "other", 250, [])
+    until(other.handling.is_set)
+    slow.go_on(500, TOGETHER)  # the other one has the turn, and is not waited for
+    assert turns.holder is other.turn
+    assert turns.waiting == 0
+    clock[0] += LONGEST_PART_SECONDS - 0.001
+    quick_again = threading.Thread(target=slow.go_on, args=(250, TOGETHER))
+    quick_again.start()
+    until(waiting(turns, 1))
+    assert quick_again.is_alive()
+    other.leave()
+    quick_again.join(SECONDS)
+    assert not quick_again.is_alive()
+    assert turns.holder is slow
+    slow.leave()
+    assert turns.holder is None
+
+
+def test_one_whose_batch_overstayed_hands_the_turn_on_and_begins_its_next_beside_the_others(clock: list[float]) -> None:
+    turns = Turns(lambda: clock[0])
+    slow = Turn(turns)
+    slow.take(1, TOGETHER)
+    clock[0] += LONGEST_PART_SECONDS + 0.001
+    slow.leave()
+    assert slow.overstays
+    assert turns.holder is None
+    slow.take(1, TOGETHER)
+    assert turns.holder is None
+    other = Turn(turns)
+    other.take(1, TOGETHER)
+    assert turns.holder is other
+    slow.leave()
+    assert turns.holder is other
+    assert not slow.overstays
+    other.leave()
+
+
+def test_a_large_part_may_take_longer_than_a_small_one(clock: list[float]) -> None:
+    turns = Turns(lambda: clock[0], patience_seconds=0.01)
+    turn = Turn(turns)
+    turn.take(10, TOGETHER)
+    assert turn.patience_seconds == pytest.approx(0.012)
+    turn.go_on(5_000, TOGETHER)
+    assert turn.patience_seconds == pytest.approx(0.06)
+    turn.leave()

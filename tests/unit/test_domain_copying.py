@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -201,6 +201,21 @@ def test_what_can_change_is_not_shared_however_deep_it_lies(held: Any) -> None:
     assert type(twin.held) is type(held)
     innermost(twin.held).append("new")
     assert "new" not in innermost(thing.held)
+
+
+def nested(levels: int, around: Callable[[Any], Any]) -> Any:
+    value: Any = []
+    for _ in range(levels):
+        value = around(value)
+    return value
+
+
+@pytest.mark.parametrize("around", [lambda v: [v], lambda v: {"a": v}, lambda v: (v,)], ids=["list", "dict", "tuple"])
+def test_a_state_may_nest_deep_but_not_so_deep_that_a_stack_overflows(around: Callable[[Any], Any]) -> None:
+    thing, twin = copied(nested(90, around))
+    assert twin.held == thing.held
+    with pytest.raises(RecursionError, match="more than 200 levels deep: keep what is nested flat"):
+        copied(nested(100_000, around))
 
 
 @pytest.mark.parametrize(
