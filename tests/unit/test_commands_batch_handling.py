@@ -111,7 +111,7 @@ def test_waits_between_parts_are_no_handling() -> None:
 
 
 def test_a_batch_that_waits_is_not_ended_as_one_of_slow_commands() -> None:
-    setup = Setup(part_seconds=0.01, wait_seconds=0.4)
+    setup = Setup(part_seconds=0.01, wait_seconds=1.2)
     setup.turn.in_wait = setup.batches.look
     setup.handle()
     setup.batches.look()

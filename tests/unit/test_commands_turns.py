@@ -210,6 +210,19 @@ def test_one_whose_batch_overstayed_hands_the_turn_on_and_begins_its_next_beside
     other.leave()
 
 
+def test_one_that_overstayed_alone_holds_up_nobody_who_comes_later(clock: list[float]) -> None:
+    turns = Turns(lambda: clock[0])
+    slow = Turn(turns)
+    slow.take(500, TOGETHER)
+    clock[0] += LONGEST_PART_SECONDS + 0.001
+    slow.go_on(250, TOGETHER)
+    other = Turn(turns)
+    other.take(1, TOGETHER)
+    assert turns.holder is other
+    other.leave()
+    slow.leave()
+
+
 def test_a_large_part_may_take_longer_than_a_small_one(clock: list[float]) -> None:
     turns = Turns(lambda: clock[0], patience_seconds=0.01)
     turn = Turn(turns)
