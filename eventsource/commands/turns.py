@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 PATIENCE_SECONDS: Final = 0.01
-_PATIENCE_COMMAND_SECONDS: Final = 2e-4
+_PATIENCE_COMMAND_SECONDS: Final = 1e-3
 _DUE_COMMAND_SECONDS: Final = 1e-4
 _SHORTEST_WAIT_SECONDS: Final = 0.001
 
@@ -69,7 +69,7 @@ class Turns:
     First comes whose due time is nearest, and that is the time of arrival and a tenth of a millisecond for each command: a lone
     command passes by batches that came before it, and no batch waits for ever.
 
-    A command that takes long is not waited for: after `patience_seconds` and a fifth of a millisecond for each command of the part the
+    A command that takes long is not waited for: after `patience_seconds` and a millisecond for each command of the part the
     next owner begins as well. Who overstays like that may be waiting for something else than Python's lock, and then turns would only
     cost: he handles beside the others, without a turn, until a part of his takes no longer than it may.
     """
