@@ -102,16 +102,15 @@ class Turns:
 
     def go_on(self, turn: Turn) -> None:
         """See `Turn.go_on`."""
+        if turn.overstays:
+            self.leave(turn)
+            return
         with self._lock:
-            holds = self.holder is turn
-            if holds and not turn.overstays and (not self._waiting or self._waiting[0][0] >= turn.due_at):
-                self._give(turn)
-                return
-            if holds:
+            if self.holder is turn:
+                if not self._waiting or self._waiting[0][0] >= turn.due_at:
+                    self._give(turn)
+                    return
                 self.holder = None
-            if turn.overstays:
-                self._give_next()
-                return
             self._queue(turn)
             self._give_next()
         self._wait(turn)

@@ -50,8 +50,16 @@ def clock() -> list[float]:
 
 
 @pytest.fixture
-def turns() -> Turns:
-    return Turns(lambda: 0.0)  # time stands still: nobody is waited for too long, and all arrive together
+def turns(clock: list[float]) -> Turns:
+    """Where nobody moves the clock, nobody is waited for too long, and all arrive together."""
+    return Turns(lambda: clock[0])
+
+
+def one_that_overstays(turns: Turns, clock: list[float], commands: int) -> Turn:
+    slow = Turn(turns)
+    slow.take(commands, TOGETHER)
+    clock[0] += LONGEST_PART_SECONDS + 0.001
+    return slow
 
 
 def waiting(turns: Turns, owners: int) -> Callable[[], bool]:
@@ -119,15 +127,14 @@ def test_between_parts_a_shorter_batch_goes_first_and_a_longer_one_does_not(turn
     long.leave()
 
 
-def test_a_batch_that_waited_is_not_passed_by_for_ever() -> None:
-    now = [0.0]
-    turns = Turns(lambda: now[0], patience_seconds=60.0)
+def test_a_batch_that_waited_is_not_passed_by_for_ever(clock: list[float]) -> None:
+    turns = Turns(lambda: clock[0], patience_seconds=60.0)
     order: list[str] = []
     turn = Turn(turns)
     turn.take(1, TOGETHER)
     long = Owner(turns, "long", 5_000, order)
     until(waiting(turns, 1))
-    now[0] = 1.0  # more than the half second that 5,000 commands may be passed by
+    clock[0] = 1.0  # more than the half second that 5,000 commands may be passed by
     lone = Owner(turns, "lone", 1, order)
     until(waiting(turns, 2))
     turn.leave()
@@ -152,8 +159,7 @@ def test_one_that_hangs_is_waited_for_no_longer_than_the_patience() -> None:
     assert turns.holder is None
 
 
-def test_a_sign_of_life_gives_the_next_part_its_own_time(clock: list[float]) -> None:
-    turns = Turns(lambda: clock[0])
+def test_a_sign_of_life_gives_the_next_part_its_own_time(turns: Turns, clock: list[float]) -> None:
     turn = Turn(turns)
     turn.take(5_000, TOGETHER)
     clock[0] += LONGEST_PART_SECONDS - 0.001
@@ -168,11 +174,10 @@ def test_a_sign_of_life_gives_the_next_part_its_own_time(clock: list[float]) -> 
     second.leave()
 
 
-def test_one_that_overstays_goes_on_without_a_turn_until_a_part_takes_no_longer_than_it_may(clock: list[float]) -> None:
-    turns = Turns(lambda: clock[0])
-    slow = Turn(turns)
-    slow.take(750, TOGETHER)
-    clock[0] += LONGEST_PART_SECONDS + 0.001
+def test_one_that_overstays_goes_on_without_a_turn_until_a_part_takes_no_longer_than_it_may(
+    turns: Turns, clock: list[float]
+) -> None:
+    slow = one_that_overstays(turns, clock, 750)
     other = Owner(turns, "other", 250, [])
     until(other.handling.is_set)
     slow.go_on(500, TOGETHER)  # the other one has the turn, and is not waited for
@@ -191,11 +196,10 @@ def test_one_that_overstays_goes_on_without_a_turn_until_a_part_takes_no_longer_
     assert turns.holder is None
 
 
-def test_one_whose_batch_overstayed_hands_the_turn_on_and_begins_its_next_beside_the_others(clock: list[float]) -> None:
-    turns = Turns(lambda: clock[0])
-    slow = Turn(turns)
-    slow.take(1, TOGETHER)
-    clock[0] += LONGEST_PART_SECONDS + 0.001
+def test_one_whose_batch_overstayed_hands_the_turn_on_and_begins_its_next_beside_the_others(
+    turns: Turns, clock: list[float]
+) -> None:
+    slow = one_that_overstays(turns, clock, 1)
     slow.leave()
     assert slow.overstays
     assert turns.holder is None
@@ -210,18 +214,15 @@ def test_one_whose_batch_overstayed_hands_the_turn_on_and_begins_its_next_beside
     other.leave()
 
 
-def test_one_that_overstayed_alone_holds_up_nobody_who_comes_later(clock: list[float]) -> None:
-    turns = Turns(lambda: clock[0])
-    slow = Turn(turns)
-    slow.take(500, TOGETHER)
-    clock[0] += LONGEST_PART_SECONDS + 0.001
+def test_one_that_overstayed_alone_holds_up_nobody_who_comes_later(turns: Turns, clock: list[float]) -> None:
+    slow = one_that_overstays(turns, clock, 500)
     slow.go_on(250, TOGETHER)
     assert turns.holder is None
     slow.leave()
 
 
-def test_a_large_part_may_take_longer_than_a_small_one(clock: list[float]) -> None:
-    turns = Turns(lambda: clock[0], patience_seconds=0.01)
+def test_a_large_part_may_take_longer_than_a_small_one() -> None:
+    turns = Turns(lambda: 0.0, patience_seconds=0.01)
     turn = Turn(turns)
     turn.take(10, TOGETHER)
     assert turn.patience_seconds == pytest.approx(0.02)
