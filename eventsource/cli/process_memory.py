@@ -15,6 +15,7 @@ _MMAP_THRESHOLD: Final = -3  # M_MMAP_THRESHOLD of glibc's <malloc.h>
 _LARGE_BYTES: Final = 256 << 10
 _THRESHOLD_VARIABLE: Final = "MALLOC_MMAP_THRESHOLD_"
 _TUNABLES_VARIABLE: Final = "GLIBC_TUNABLES"
+_THRESHOLD_TUNABLE: Final = "glibc.malloc.mmap_threshold="
 
 
 def collect_garbage_less_often() -> None:
@@ -29,12 +30,12 @@ def collect_garbage_less_often() -> None:
 def give_large_blocks_back() -> None:
     """Lets the C library return each large block to the system when it is freed.
 
-    Does nothing where the user set up the allocator, or where there is another C library than glibc.
+    Does nothing where the user chose from which size on it does, or where there is another C library than glibc.
     """
     # Left alone, glibc keeps blocks of any size up to 32 MiB once one as large was freed. The state stores' memtables are
     # such blocks, and what is put into the holes that they leave keeps them from being filled again: a worker grew by 100 MB
     # an hour.
-    if _THRESHOLD_VARIABLE in os.environ or "glibc.malloc." in os.environ.get(_TUNABLES_VARIABLE, ""):
+    if _THRESHOLD_VARIABLE in os.environ or _THRESHOLD_TUNABLE in os.environ.get(_TUNABLES_VARIABLE, ""):
         return
     try:
         set_option = ctypes.CDLL(None).mallopt

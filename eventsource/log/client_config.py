@@ -42,7 +42,7 @@ def consumer_config(client_config: Mapping[str, Any], group: str) -> dict[str, A
         # Read ahead, but not far: a worker has a consumer for each partition, and librdkafka's own 64 MB for each is its undoing.
         "queued.min.messages": 10_000,
         "queued.max.messages.kbytes": 8_192,
-        "fetch.queue.backoff.ms": 5,  # how long a full queue stops the fetching: by default for a second, in which it runs dry
+        "fetch.queue.backoff.ms": 25,  # how long a full queue stops the fetching: by default for a second, in which it runs dry
         **base_config(client_config),
         **_DEMANDED,
         "group.id": group,

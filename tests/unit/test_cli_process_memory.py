@@ -42,10 +42,11 @@ def test_what_the_user_set_up_is_left_alone(
     assert options == []
 
 
-def test_tunables_of_other_things_say_nothing_of_the_allocator(
-    options: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("tunables", ["glibc.cpu.x=1", "glibc.malloc.tcache_count=20000:glibc.malloc.mxfast=0"])
+def test_tunables_of_other_things_say_nothing_of_large_blocks(
+    options: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, tunables: str
 ) -> None:
-    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.cpu.x=1")
+    monkeypatch.setenv("GLIBC_TUNABLES", tunables)
     process_memory.give_large_blocks_back()
     assert options
 
