@@ -23,7 +23,7 @@ from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.pyeventsourcing import commands_per_second, is_installed
 from benchmarks.rates import Look, cpu_microseconds_per_command, handled_per_second, median, median_of_ratios
 from benchmarks.servers import Servers, servers
-from benchmarks.worker import worker, worker_kind
+from benchmarks.worker import worker
 
 _BACKLOG = "backlog"
 _HOT = "hot"
@@ -122,8 +122,8 @@ class Throughput:
 
 def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) -> Figures:
     """Runs everything on servers of its own. A peer that this machine cannot run has no figure, and a text that says why."""
-    compiled = worker_code()[0] is not None
-    runs, notes = Runs(), {"worker": worker_kind()}
+    folder, code = worker_code()
+    runs, notes = Runs(), {"worker": code}
     streams: KafkaStreams | None = None
     try:
         streams = KafkaStreams.build()
@@ -148,7 +148,7 @@ def measure(*, commands: int, hot_commands: int, aggregates: int, pairs: int) ->
             if not pair % 2:
                 runs.kafka_streams += throughput.kafka_streams(_BACKLOG)
             runs.hot.append(throughput.ours(_HOT))
-            if compiled:
+            if folder is not None:
                 runs.interpreted.append(throughput.ours(_BACKLOG, interpreted=True))
             if "pyeventsourcing" not in notes:
                 runs.pyeventsourcing.append(throughput.pyeventsourcing())

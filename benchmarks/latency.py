@@ -18,11 +18,12 @@ from confluent_kafka.admin import NewTopic
 
 from benchmarks.account import PARTITIONS, Account, bench
 from benchmarks.children import ChildFailed, python_child
+from benchmarks.compiled import worker_code
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
 from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.percentiles import percentiles
 from benchmarks.servers import Servers, servers
-from benchmarks.worker import worker, worker_kind
+from benchmarks.worker import worker
 from eventsource.log.admin import LogAdmin
 from eventsource.log.topics import REPLY_PARTITIONS
 
@@ -173,7 +174,7 @@ def main() -> None:
             rounds=arguments.rounds,
             warm_up_rounds=arguments.warm_up_rounds,
         )
-    finish({**figures, "worker": worker_kind()}, only_json=arguments.json)
+    finish({**figures, "worker": worker_code()[1]}, only_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import tempfile
 
 from benchmarks.account import PARTITIONS, Account, bench
 from benchmarks.backlog import write_backlog
+from benchmarks.compiled import worker_code
 from benchmarks.handled import HandledCommands
 from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.rates import handled_per_second
 from benchmarks.resident import ResidentMemory
 from benchmarks.servers import servers
-from benchmarks.worker import worker, worker_kind
+from benchmarks.worker import worker
 from eventsource.settings import WorkerSettings
 
 _NAMESPACE = "memory"
@@ -54,7 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with orderly_end():
         figures = measure(commands=arguments.commands, aggregates=arguments.aggregates)
-    finish({**figures, "worker": worker_kind()}, only_json=arguments.json)
+    finish({**figures, "worker": worker_code()[1]}, only_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ import tempfile
 from collections.abc import Sequence
 
 from benchmarks.children import ChildFailed, python_child
+from benchmarks.compiled import worker_code
 from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.percentiles import percentiles
 from benchmarks.resident import ResidentMemory, Sample, slope_per_hour
 from benchmarks.servers import servers
-from benchmarks.worker import worker, worker_kind
+from benchmarks.worker import worker
 from eventsource.settings import WorkerSettings
 
 _NAMESPACE = "soak"
@@ -85,7 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with orderly_end():
         figures = measure(minutes=arguments.minutes, rate=arguments.rate)
-    finish({**figures, "worker": worker_kind()}, only_json=arguments.json)
+    finish({**figures, "worker": worker_code()[1]}, only_json=arguments.json)
 
 
 if __name__ == "__main__":

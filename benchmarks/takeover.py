@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.account import Account, solo
 from benchmarks.backlog import write_backlog
 from benchmarks.children import Child, ChildFailed
+from benchmarks.compiled import worker_code
 from benchmarks.handled import HandledCommands
 from benchmarks.interruption import seconds_until_resumed
 from benchmarks.kafka_streams import KafkaStreams, NotMeasured
@@ -30,7 +31,7 @@ from benchmarks.output import Figures, finish, orderly_end, tell
 from benchmarks.probe import Probe
 from benchmarks.requesters import BareRequester, ClientRequester
 from benchmarks.servers import Servers, servers
-from benchmarks.worker import worker, worker_kind
+from benchmarks.worker import worker
 
 _AGGREGATES = 10_000
 _PROBED_ACCOUNTS = 100
@@ -187,7 +188,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with orderly_end():
         figures = measure(sizes=arguments.events, rounds=arguments.rounds)
-    finish({**figures, "worker": worker_kind()}, only_json=arguments.json)
+    finish({**figures, "worker": worker_code()[1]}, only_json=arguments.json)
 
 
 if __name__ == "__main__":

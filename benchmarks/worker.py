@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from benchmarks.account import bench
-from benchmarks.allocator import allocator
 from benchmarks.children import Child, python_child
 from benchmarks.compiled import worker_code
 from eventsource.app import App
 from eventsource.settings import PREFIX
-
-
-def worker_kind() -> str:
-    """What the workers are called among the figures: compiled or not, and on which allocator."""
-    return f"{worker_code()[1]}, {allocator()[1]}"
 
 
 def worker(
@@ -27,8 +21,7 @@ def worker(
 ) -> Child:
     """One worker process, not started yet. It says `ready` when it has its partitions and handles them.
 
-    It is compiled where this machine can, unless `interpreted`, and has the image's allocator; `state_dir` is the folder of its
-    local state stores.
+    It is compiled where this machine can, unless `interpreted`; `state_dir` is the folder of its local state stores.
     """
     return python_child(
         "the worker",
@@ -37,6 +30,6 @@ def worker(
             *("--log-level", log_level, "run", f"benchmarks.account:{app.name}", "--only", "commands"),
             *("--json", "--health-port", "0", "--until-stdin-closes"),
         ],
-        {**environment, **allocator()[0], f"{PREFIX}WORKER__STATE_DIR": state_dir},
+        {**environment, f"{PREFIX}WORKER__STATE_DIR": state_dir},
         None if interpreted else worker_code()[0],
     )

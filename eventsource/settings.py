@@ -136,7 +136,7 @@ class WorkerSettings(_Section):
         description="Memory for aggregates and command ids of one worker process, in MiB; what was not used lately is on disk alone.",
     )
 
-    batch_size: int = Field(5_000, ge=1, description="Commands handled in one transaction, at most.")
+    batch_size: int = Field(10_000, ge=1, description="Commands handled in one transaction, at most 10,000.")
     projection_batch_size: int = Field(5_000, ge=1, description="Events folded into one Postgres transaction, at most.")
     deduplication_window_hours: float = Field(
         24.0,

@@ -67,7 +67,7 @@ def test_config_show_names_where_each_value_comes_from_and_no_secret(
     assert rows["EVENTSOURCE_NAMESPACE"] == ("staging", ".env")
     assert rows["EVENTSOURCE_KAFKA__CLIENT__SASL_USERNAME"] == ("me", "environment")
     assert rows["EVENTSOURCE_KAFKA__CLIENT__SASL_PASSWORD"] == ("**********", "environment")
-    assert rows["EVENTSOURCE_WORKER__BATCH_SIZE"] == ("5000", "default")
+    assert rows["EVENTSOURCE_WORKER__BATCH_SIZE"] == ("10000", "default")
     assert json.loads(document)["sources"]["EVENTSOURCE_NAMESPACE"] == ".env"
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.allocator import allocator
 from eventsource.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -63,17 +62,6 @@ def test_a_worker_is_not_root_and_gets_its_signals_itself(dockerfile: list[tuple
     assert names.index("USER") > max(index for index, name in enumerate(names) if name in ("RUN", "COPY"))
     # The exec form: a shell in between would not pass SIGTERM on.
     assert json.loads(_all(dockerfile, "ENTRYPOINT")[0]) == ["eventsource"]
-
-
-def test_the_allocator_is_the_one_that_workers_are_measured_with(
-    dockerfile: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("LD_PRELOAD", "GLIBC_TUNABLES"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", "2.36"))
-    (setting,) = [f"{name}={value}" for name, value in allocator()[0].items()]
-    assert any(setting in env.split() for env in _all(dockerfile, "ENV"))
-    assert setting in (ROOT / "docs" / "production.md").read_text(encoding="utf-8")
 
 
 def test_the_health_pages_are_asked_where_they_are(dockerfile: list[tuple[str, str]]) -> None:
