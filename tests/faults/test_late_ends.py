@@ -31,6 +31,7 @@ MOMENTS = [
     (Api.TXN_OFFSET_COMMIT, 1),
     (Api.END_TXN, 1),
 ]
+ABORTS_EACH = 3
 SHUT_OUT = {KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_ID_MAPPING}
 
 
@@ -53,8 +54,17 @@ def start_behind(rig: Rig, proxy: KafkaProxy, *without: str, aborts: int = 0) ->
     return lambda: next(left).touch()
 
 
+def abort_into(trap: Trap, abort: Callable[[], None], rig: Rig) -> None:
+    """Lets a transaction be aborted, and another where the end of the first did not get into the trap."""
+    for _ in range(ABORTS_EACH):
+        abort()
+        with contextlib.suppress(AssertionError):
+            rig.until(trap.is_released, f"{trap} to be sprung", timeout_seconds=20)
+            return
+
+
 def test_a_late_end_of_a_transaction_ends_no_other(rig: Rig, proxy: KafkaProxy) -> None:
-    abort = start_behind(rig, proxy, aborts=len(MOMENTS))
+    abort = start_behind(rig, proxy, aborts=ABORTS_EACH * len(MOMENTS))
     cases = list(product((True, False), MOMENTS))
     rig.rng.shuffle(cases)
     with rig.workload() as workload:
