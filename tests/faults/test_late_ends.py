@@ -55,7 +55,7 @@ def start_behind(rig: Rig, proxy: KafkaProxy, *without: str, aborts: int = 0) ->
 
 
 def abort_into(trap: Trap, abort: Callable[[], None], rig: Rig) -> None:
-    """Lets a transaction be aborted, and another where the end of the first did not get into the trap."""
+    """Lets a transaction be aborted, and another where no end of it came by: one with nothing in it ends without a request."""
     for _ in range(ABORTS_EACH):
         abort()
         with contextlib.suppress(AssertionError):
