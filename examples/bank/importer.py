@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 from eventsource.clock import Clock
 from eventsource.commands.client import Client
 from eventsource.commands.pending import Pending
-from eventsource.errors import AlreadyExists, Backlogged, EventSourceError, OutcomeUnknown, Retriable
+from eventsource.errors import AlreadyExists, Backlogged, BrokerUnavailable, EventSourceError, OutcomeUnknown, Retriable
 from eventsource.log.token import Token
 from examples.bank.domain import Account, OpenAccount, RecordTransaction
 from examples.bank.history import HistoryError, HistoryRow
 
-_FULL_WAIT_SECONDS: Final = 0.005
+_NOT_SENT_WAIT_SECONDS: Final = 0.005
 _ANSWER_WAIT_SECONDS: Final = 0.05
 _LOOK_EVERY_SECONDS: Final = 0.1
 _FIRST_ATTEMPT_SECONDS: Final = 10.0
@@ -155,9 +155,11 @@ class Importer:
                     timeout=timeout_seconds,
                     when_full="raise",
                 )
-            except Backlogged:
+            except (Backlogged, BrokerUnavailable) as not_sent:
+                if isinstance(not_sent, BrokerUnavailable) and self._is_out_of_patience():
+                    raise  # it says more than that nothing was answered
                 self._look()
-                time.sleep(_FULL_WAIT_SECONDS)
+                time.sleep(_NOT_SENT_WAIT_SECONDS)
             else:
                 pending.add_done_callback(partial(self._take, sending, timeout_seconds))
                 return
@@ -188,14 +190,17 @@ class Importer:
             self._answered_at = self._clock.monotonic()
 
     def _look(self) -> None:
-        self._looked_at = now = self._clock.monotonic()
+        self._looked_at = self._clock.monotonic()
         self._check()
         self._progress(self._result.commands, self._answered)
-        if now - self._answered_at > self._patience_seconds and self._answered < self._result.commands:
+        if self._answered < self._result.commands and self._is_out_of_patience():
             raise NoAnswers(
                 f"no command was answered for {self._patience_seconds:g} s, and {self._result.commands - self._answered:,} wait for it: "
                 "see that a worker runs (`eventsource run examples.bank:bank`), then import again; nothing is done twice"
             )
+
+    def _is_out_of_patience(self) -> bool:
+        return self._clock.monotonic() - self._answered_at > self._patience_seconds
 
 
 def _command(row: HistoryRow) -> RecordTransaction:

@@ -30,9 +30,16 @@ def test_owners_that_wake_up_as_zombies_commit_nothing_and_join_again(rig: Rig) 
 
 def test_without_fences_a_zombie_writes_again_what_its_successor_wrote(rig: Rig) -> None:
     guards = ("partition fence", "group fence", "loss")
+    to_be_stopped = rig.folder / "to-be-stopped"
     # All in one partition: a transaction that the stopped one has open in another would hold the next owner up.
     with rig.workload(partition=0) as workload:
-        zombie = rig.start(Fault(Step.BEGUN, Act.STOP, rig.rng.randint(5, 20)), without=guards)
+        zombie = rig.start(Fault(Step.BEGUN, Act.STOP, when=str(to_be_stopped)), without=guards)
+        rig.until_answered(workload, number=rig.rng.randint(5, 50))
+        # With nothing under way, its next batch has new commands: one of repeated commands alone writes nothing.
+        workload.pause()
+        rig.until(rig.is_at_rest, "all commands to be handled")
+        to_be_stopped.touch()
+        workload.resume()
         hit = rig.until_acted(zombie)
         wake_after_take_over(rig, workload, hit, zombie, rig.start(without=guards))
         assert next_step(zombie, hit) == Step.PRODUCED

@@ -277,8 +277,8 @@ def test_a_topic_with_another_partition_count_is_refused(
 def test_an_import_that_nobody_answers_gives_up_and_says_what_to_start(
     one_row: Path, environment: dict[str, str], run_import: Import
 ) -> None:
-    result = run_import(one_row, environment, "--no-worker", "--patience", "2")
-    assert_one_sentence(result, 3, "no command was answered for 2 s", "eventsource run examples.bank:bank")
+    result = run_import(one_row, environment, "--no-worker", "--patience", "5")
+    assert_one_sentence(result, 3, "no command was answered for 5 s", "eventsource run examples.bank:bank")
 
 
 def test_a_worker_that_cannot_begin_is_quoted(one_row: Path, environment: dict[str, str], run_import: Import) -> None:

@@ -15,6 +15,7 @@ from eventsource.clock import Clock
 from eventsource.commands.client import Client
 from eventsource.commands.pending import Pending
 from eventsource.commands.receipt import Receipt
+from eventsource.errors import BrokerUnavailable
 from eventsource.log.token import Token
 from eventsource.testing import VirtualClock
 from examples.bank import Account, OpenAccount, RecordTransaction
@@ -65,7 +66,7 @@ class StandIn:
         self.timeouts.append(timeout)
         attempt = sum(seen == command_id for _, seen, _, _ in self.sent) + 1
         answer = self._answer(command_id, attempt)
-        if isinstance(answer, Backlogged):
+        if isinstance(answer, Backlogged | BrokerUnavailable):
             self.sent.append((aggregate_id, f"{command_id} (refused)", sent_at, command))
             raise answer
         self.sent.append((aggregate_id, command_id, sent_at, command))
@@ -139,6 +140,20 @@ def test_a_full_client_is_waited_for() -> None:
     client = StandIn(lambda command_id, _: next(full, None) if command_id == "transaction-1" else None)
     assert run(client, [row(1)]).accepted == 1
     assert client.command_ids == ["open-account-1", *["transaction-1 (refused)"] * 2, "transaction-1"]
+
+
+def test_a_broker_that_takes_long_for_the_first_commands_schema_is_waited_for() -> None:
+    slow = iter([BrokerUnavailable("not acknowledged within 5 s")] * 2)
+    client = StandIn(lambda _id, _attempt: next(slow, None))
+    assert run(client, [row(1)]).accepted == 1
+    assert client.command_ids == [*["open-account-1 (refused)"] * 2, "open-account-1", "transaction-1"]
+
+
+def test_a_broker_that_is_not_there_ends_the_import_with_its_own_words() -> None:
+    client = StandIn(lambda _id, _attempt: BrokerUnavailable("not acknowledged within 5 s"))
+    with pytest.raises(BrokerUnavailable, match="not acknowledged within 5 s"):
+        run(client, [row(1)], patience_seconds=10.0)
+    assert 2 < len(client.sent) < 20
 
 
 def test_an_account_that_exists_already_is_no_obstacle() -> None:
