@@ -26,6 +26,9 @@ ENV_FILE: Final = ".env"
 OTHER_VARIABLES: Final = frozenset({"EVENTSOURCE_APP", "EVENTSOURCE_LOG_LEVEL"})
 _DELIMITER: Final = "__"
 
+MAX_TRANSACTION_COMMANDS: Final = 10_000
+"""No transaction handles more commands than this: how far a torn one can leave the committed offset behind."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
@@ -136,7 +139,9 @@ class WorkerSettings(_Section):
         description="Memory for aggregates and command ids of one worker process, in MiB; what was not used lately is on disk alone.",
     )
 
-    batch_size: int = Field(10_000, ge=1, description="Commands handled in one transaction, at most 10,000.")
+    batch_size: int = Field(
+        10_000, ge=1, le=MAX_TRANSACTION_COMMANDS, description="Commands handled in one transaction, at most."
+    )
     projection_batch_size: int = Field(5_000, ge=1, description="Events folded into one Postgres transaction, at most.")
     deduplication_window_hours: float = Field(
         24.0,

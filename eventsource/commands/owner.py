@@ -24,7 +24,7 @@ from eventsource.commands.hang_watch import HangWatch
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner_state import OwnerState, check_transition
 from eventsource.commands.recovery import Bounds, PartitionRecovery, StorePlace
-from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionReplay
+from eventsource.commands.replaying import PartitionReplay
 from eventsource.commands.replies import ReplySender
 from eventsource.commands.state_folder import StateFolder, state_dir_of
 from eventsource.commands.state_store import StateStore, StoreIdentity
@@ -131,7 +131,7 @@ class PartitionOwner:
         )
         self._told_hot_at = float("-inf")
         self._unhandled: list[Record] = []
-        self._batch_limit = self._largest_batch
+        self._batch_limit = self._parts.settings.worker.batch_size
         self._commits = 0
         self._thread = threading.Thread(target=self._run, name=f"owner {self._name}[{partition}]", daemon=True)
         self._log = _log.bind(aggregate=self._name, partition=partition)
@@ -314,10 +314,6 @@ class PartitionOwner:
 
     # --- handling ------------------------------------------------------------------------------------------------
 
-    @property
-    def _largest_batch(self) -> int:
-        return min(self._parts.settings.worker.batch_size, MAX_TRANSACTION_COMMANDS)
-
     def _handle_batch(self, reader: LogReader, writer: PartitionWriter) -> None:
         # Captured before the batch is read: fetched after the partition was lost, a broker would accept it.
         owned = self._parts.membership.owned()
@@ -368,7 +364,7 @@ class PartitionOwner:
         self._metrics.looked_up(*self._memory.take_lookups())
         self._note_hot(hottest, commands)
         self._step(Step.APPLIED)
-        self._batch_limit = min(self._largest_batch, self._batch_limit * 2)
+        self._batch_limit = min(self._parts.settings.worker.batch_size, self._batch_limit * 2)
         self._parts.replies.send(self._handling.replies(handled))
         self._step(Step.REPLIED)
 

@@ -18,11 +18,9 @@ from eventsource.log.events import event_headers_of
 from eventsource.log.header_reading import read_outcome_headers
 from eventsource.log.headers import EventHeaders, Origin
 from eventsource.log.record import Record
+from eventsource.settings import MAX_TRANSACTION_COMMANDS
 
 _log = structlog.get_logger("eventsource.replay")
-
-MAX_TRANSACTION_COMMANDS = 10_000
-"""No transaction handles more commands than this: how far a torn one can leave the committed offset behind."""
 
 
 class PartitionReplay:

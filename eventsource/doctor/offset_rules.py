@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS
 from eventsource.doctor.facts import Facts, Owned
 from eventsource.doctor.finding import Problem, Severity
 from eventsource.doctor.rule import Depth, Rule
 from eventsource.errors import OffsetLost
 from eventsource.log.admin import TopicAndPartition
+from eventsource.settings import MAX_TRANSACTION_COMMANDS
 
 
 def _place(where: TopicAndPartition) -> str:

@@ -14,7 +14,7 @@ from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.deduplication import CLOCK_SKEW_MS
 from eventsource.commands.handled import Handled
 from eventsource.commands.handling import CommandHandling
-from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS, PartitionReplay
+from eventsource.commands.replaying import PartitionReplay
 from eventsource.commands.reply import Reply, topic_crc
 from eventsource.commands.status import OUTCOME_NAME, Outcome, Status
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides
@@ -24,6 +24,7 @@ from eventsource.log.headers import CommandHeaders, Trail, body_hash, command_he
 from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
 from eventsource.schemas import MemorySchemaStore, MessageCodec
+from eventsource.settings import MAX_TRANSACTION_COMMANDS
 
 Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=2)]
 DAY_MS = 86_400_000

@@ -9,7 +9,6 @@ from typing import Any, Self
 import pytest
 
 from eventsource.app import App
-from eventsource.commands.replaying import MAX_TRANSACTION_COMMANDS
 from eventsource.doctor import RULES, Facts, Finding, PartitionHistory, Severity, judge
 from eventsource.doctor.answer import answered, unanswered
 from eventsource.doctor.facts import ClockReading
@@ -17,7 +16,7 @@ from eventsource.doctor.probes import owned_topics
 from eventsource.domain import Aggregate, Command, Event, creates
 from eventsource.errors import BrokerUnavailable, LogError
 from eventsource.log.topics import TopicRecord, TopicState, topic_specs
-from eventsource.settings import KafkaSettings, Settings, WorkerSettings
+from eventsource.settings import MAX_TRANSACTION_COMMANDS, KafkaSettings, Settings, WorkerSettings
 
 DANGER, WARNING = Severity.DANGER, Severity.WARNING
 

@@ -176,6 +176,7 @@ def test_variables_of_the_command_line_are_no_mistake(monkeypatch: pytest.Monkey
         ("EVENTSOURCE_WORKER__HEALTH_PORT", "hunter2"),
         ("EVENTSOURCE_WORKER__HEALTH_PORT", "70000"),
         ("EVENTSOURCE_WORKER__BATCH_SIZE", "0"),
+        ("EVENTSOURCE_WORKER__BATCH_SIZE", "10001"),
         ("EVENTSOURCE_KAFKA__SESSION_TIMEOUT_SECONDS", "nan"),
         ("EVENTSOURCE_KAFKA__REQUEST_TIMEOUT_SECONDS", "inf"),
         ("EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS", ""),
