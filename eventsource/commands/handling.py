@@ -226,9 +226,7 @@ class CommandHandling:
             raise request.error
         if self._refused and record.offset in self._refused:
             raise MessageTooLarge(self._refused[record.offset])
-        if (
-            current is None
-        ):  # an aggregate that is here is in the right place: the hash is computed for the others alone
+        if current is None:  # one that is here is in the right place: no hash is computed for it
             self._check_routing(record)
         window_ms = self.known.window_ms
         if window_ms is not None:

@@ -132,7 +132,7 @@ def test_a_worker_ends_when_its_log_is_damaged_under_it(
     handle_some(rig)
     with rig.connect() as client:
         damage(Vandal(rig.settings))
-        pending = client.submit(Account, "a0", Deposit(amount=1), timeout=3)
+        pending = client.submit(Account, "a0", Deposit(amount=1), timeout=10)
         assert worker.wait() == code, worker.log()
         with contextlib.suppress(
             OutcomeUnknown

@@ -282,14 +282,16 @@ def test_no_answer_is_an_unknown_outcome_and_a_retry_is_safe(
     settings: Settings, start_worker: Callable[[], WorkerThread]
 ) -> None:
     with APP.connect(settings) as client:
+        first = client.submit(Account, "acc-2", Open(owner="Ada"))  # registers the schema, however long that takes
         with pytest.raises(OutcomeUnknown) as unknown:
             client.send(Account, "acc-1", Open(owner="Ada"), timeout=3)
         start_worker()
+        assert first.result().version == 1
         again = client.send(
             Account, "acc-1", Open(owner="Ada"), command_id=unknown.value.command_id, sent_at=unknown.value.sent_at
         )
         assert again.version == 1
-    assert versions(settings) == {"acc-1": [1]}
+    assert versions(settings) == {"acc-1": [1], "acc-2": [1]}
 
 
 def test_a_full_client_tells_those_who_will_not_wait(

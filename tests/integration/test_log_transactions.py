@@ -261,6 +261,6 @@ def test_an_offset_whose_transaction_is_open_is_waited_for_and_not_overlooked(
     producer.produce(events, b"open", b"k", 0)
     producer.send_offsets_to_transaction([TopicPartition(commands, 0, 9)], owned.metadata, 10)
     with pytest.raises(BrokerUnavailable, match="has not ended"):
-        committed_offsets(config, group, [(commands, 0)], timeout_seconds=1.5)
+        committed_offsets(config, group, [(commands, 0)], timeout_seconds=5)
     producer.commit_transaction()
     assert committed_offsets(config, group, [(commands, 0)], timeout_seconds=10) == {(commands, 0): 9}

@@ -160,7 +160,7 @@ def test_a_fingerprint_that_is_not_found_holds_nobody_up_twice(make_store: MakeS
     for _ in range(20):
         with pytest.raises(UnknownFingerprint):
             store.get(42)
-    assert time.monotonic() - started < 0.4
+    assert time.monotonic() - started < 5, "each would wait 0.5"
     # but what arrives is found, whatever was remembered
     with pytest.raises(UnknownFingerprint):
         store.get(TEXT.fingerprint)

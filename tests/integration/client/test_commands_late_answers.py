@@ -15,8 +15,9 @@ from tests.integration.client.accounts import APP, Account, Deposit, Open, Worke
 
 
 def given_up(client: Client, aggregate_id: str, command: Open | Deposit) -> None:
+    client.submit(Account, "acc-2", command)  # registers the schema, however long that takes
     with pytest.raises(OutcomeUnknown):
-        client.send(Account, aggregate_id, command, command_id="x", timeout=2)
+        client.send(Account, aggregate_id, command, command_id="x", timeout=5)
 
 
 @pytest.mark.parametrize("second", ["acc-1", "acc-3"])  # both in one partition, in which ids are known

@@ -250,7 +250,7 @@ def test_a_statement_is_rebuilt_to_the_same_rows(log, run, until, tables, slow):
 
 
 def test_a_rebuild_does_not_make_readers_wait_behind_an_idle_one(log, slow, tables, monkeypatch):
-    monkeypatch.setattr(sys.modules["projections.rebuild"], "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(sys.modules["projections.rebuild"], "_LOCK_SECONDS", 3)
     write_deposits(log, 50)
     rebuild(bank, "balances", slow)
     schema = bank.names(slow.namespace).database_schema
@@ -271,7 +271,7 @@ def test_a_rebuild_does_not_make_readers_wait_behind_an_idle_one(log, slow, tabl
             began = time.monotonic()
             assert balances(tables) == expected(log)
             longest = max(longest, time.monotonic() - began)
-        assert longest < 0.8
+        assert longest < 2, "whoever waits for the lock waits 3"
         assert "is in use by a session that does not end" in str(failed[0])
     rebuild(bank, "balances", slow)
     assert balances(tables) == expected(log)
