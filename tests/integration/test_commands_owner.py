@@ -25,6 +25,10 @@ class Add(Command, name="add"):
     amount: int
 
 
+class AddTwice(Command, name="add-twice"):
+    amount: int
+
+
 class Added(Event, name="added"):
     amount: int
 
@@ -45,6 +49,10 @@ class Counter(Aggregate, name="counter"):
     @decides
     def add(self, command: Add) -> Added:
         return Added(amount=command.amount)
+
+    @decides
+    def add_twice(self, command: AddTwice) -> tuple[Added, Added]:
+        return Added(amount=command.amount), Added(amount=command.amount)
 
     @applies
     def on_added(self, event: Added) -> None:
@@ -100,6 +108,16 @@ def test_an_owner_with_a_store_reads_only_what_came_behind_it(
     assert taken_over() == 0
     shutil.rmtree(settings.worker.state_dir or Path())
     assert taken_over() == 11
+    assert taken_over() == 0
+
+
+def test_a_store_is_known_again_by_the_last_of_several_events_of_a_command(
+    settings: Settings, taken_over: Callable[[], int]
+) -> None:
+    with Life(settings):
+        add(settings, 1)
+        with APP.connect(settings) as client:
+            assert client.send(Counter, "c-1", AddTwice(amount=1)).version == 3
     assert taken_over() == 0
 
 
