@@ -140,7 +140,10 @@ class WorkerSettings(_Section):
     )
 
     batch_size: int = Field(
-        10_000, ge=1, le=MAX_TRANSACTION_COMMANDS, description="Commands handled in one transaction, at most."
+        MAX_TRANSACTION_COMMANDS,
+        ge=1,
+        le=MAX_TRANSACTION_COMMANDS,
+        description="Commands handled in one transaction, at most.",
     )
     projection_batch_size: int = Field(5_000, ge=1, description="Events folded into one Postgres transaction, at most.")
     deduplication_window_hours: float = Field(

@@ -131,7 +131,7 @@ class PartitionOwner:
         )
         self._told_hot_at = float("-inf")
         self._unhandled: list[Record] = []
-        self._batch_limit = self._parts.settings.worker.batch_size
+        self._batch_limit = parts.settings.worker.batch_size
         self._commits = 0
         self._thread = threading.Thread(target=self._run, name=f"owner {self._name}[{partition}]", daemon=True)
         self._log = _log.bind(aggregate=self._name, partition=partition)
