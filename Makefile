@@ -14,9 +14,12 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$candidate"; break; }; done)
 # The demo needs no test tools; where they are installed already, it needs nothing more.
 DEMO := $(VENV)/$(if $(wildcard $(VENV)/.dev),.dev,.demo)
+# How often each fault is brought about, every time at other moments.
+SEEDS ?= 10
+FAULTS ?= tests
 DATA ?= examples/bank/data/transactions.csv.gz
 
-.PHONY: help setup demo test check bench format lock
+.PHONY: help setup demo test check faults bench format lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +39,11 @@ check: $(VENV)/.dev ## static checks and unit tests: seconds, no servers
 
 test: check ## everything: static checks, unit, integration and faults, on a real broker and Postgres
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/integration tests/faults
+
+# Two brokers at a time at most: more of them would measure the machine.
+faults: $(VENV)/.dev ## hours of faults: each with SEEDS=10 seeds, long sweeps, more examples (or FAULTS="tests/faults/test_x.py")
+	EVENTSOURCE_FAULTS_SEEDS=$(SEEDS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
+		-m "faults or sweep or hypothesis" $(FAULTS)
 
 bench: $(VENV)/.dev ## measure this machine, an hour (or BENCH="commands latency"); writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -1,9 +1,7 @@
-"""What the fault tests share: a seed, and the rig."""
+"""What the fault tests share: the rig."""
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +9,7 @@ import pytest
 
 from eventsource.settings import ClientSettings, KafkaSettings, Settings, WorkerSettings
 from eventsource.testing.stack import SessionStack
-from tests.faults.rig import SEED_VARIABLE, Rig
-
-
-@pytest.fixture
-def seed() -> int:
-    """Drawn anew for each test and printed; EVENTSOURCE_FAULTS_SEED repeats a run."""
-    given = os.environ.get(SEED_VARIABLE)
-    drawn = int(given) if given else random.SystemRandom().randrange(10**9)
-    print(f"{SEED_VARIABLE}={drawn}")
-    return drawn
+from tests.faults.rig import Rig
 
 
 @pytest.fixture

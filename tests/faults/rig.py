@@ -113,9 +113,6 @@ class WorkerProcess:
         return f"--- {self.name} ---\n{self._log.read_text(encoding='utf-8', errors='replace')[-_LOG_CHARACTERS:]}"
 
 
-SEED_VARIABLE = "EVENTSOURCE_FAULTS_SEED"
-
-
 class Rig:
     """A context manager: whatever becomes of the test, no process of it is left."""
 
@@ -173,7 +170,6 @@ class Rig:
         )  # what is compiled may stand there
         own = {"EVENTSOURCE_WORKER__STATE_DIR": str(state_dir), "PYTHONPATH": path}
         environment = {**os.environ, **variables(settings), **own}
-        environment.pop(SEED_VARIABLE, None)  # a worker refuses what is no setting
         worker = WorkerProcess(name, command, environment, steps, self.folder / f"{name}.log")
         self.workers.append(worker)
         return worker

@@ -45,9 +45,7 @@ POLL_SECONDS = 0.02
 
 
 @pytest.fixture
-def rng() -> random.Random:
-    seed = os.environ.get("EVENTSOURCE_FAULTS_SEED") or str(random.SystemRandom().randrange(10**9))
-    print(f"EVENTSOURCE_FAULTS_SEED={seed}")
+def rng(seed: int) -> random.Random:
     return random.Random(seed)
 
 
