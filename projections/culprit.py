@@ -1,20 +1,31 @@
-"""Which row, and so which event, the database would not take: found by writing the rows of a failed batch one by one."""
+"""Which row, and so which event, the database would not take: found by trying the rows of a failed batch one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
-import psycopg
-
-from eventsource.consuming.database import PgConnection
+from eventsource.consuming.database import PgConnection, is_about_values
 from eventsource.errors import ProjectionFailed
 from eventsource.log.recorded import Recorded
-from projections.definition import ProjectionDefinition
+from projections.definition import BoundHandler, ProjectionDefinition
 from projections.failure import failed
 from projections.fold import Changes
 from projections.twin import Key
 from projections.writer import RowWriter
+
+Find = Callable[[PgConnection, Collection[Key]], Any]
+"""A statement of the writer that finds rows by key: `load` or `lock`."""
+
+
+class KeysRefused(Exception):
+    """Raised when a statement that finds rows fails because of the keys; carries what `blame_keys` needs. Never leaves the store."""
+
+    def __init__(self, keys: Collection[Key], error: Exception) -> None:
+        super().__init__(str(error))
+        self.keys = keys
+        self.error = error
 
 
 def blame(
@@ -25,33 +36,87 @@ def blame(
     events: Sequence[Recorded],
     error: Exception,
 ) -> ProjectionFailed:
-    """The error that names the last event that changed the row which cannot be stored.
+    """The error that names the last event that changed the row which cannot be stored or deleted.
 
-    Runs in the batch's transaction, which is to be rolled back.
+    Runs in the batch's transaction, which is to be rolled back. Each row is tried alone, then beside the rows before it: two
+    rows of one batch may contradict each other, by a unique constraint besides the key for instance.
     """
-    for key, row in changes.upserts.items():
-        try:
-            with connection.transaction(force_rollback=True):
-                writer.upsert(connection, [row])
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, TypeError, ValueError) as found:
-            recorded = _last_event(definition, events, key)
-            detail = ValueError(
-                f"the row {key!r} of {definition.model.__tablename__!r} cannot be stored: {' '.join(str(found).split())}"
+    table = definition.model.__tablename__
+    steps: list[tuple[Key, str, Callable[[], None]]] = [
+        *((key, "stored", partial(writer.upsert, connection, [row])) for key, row in changes.upserts.items()),
+        *((key, "deleted", partial(writer.delete, connection, [key])) for key in changes.deletes),
+    ]
+    for key, done, step in steps:
+        found = _refusal(writer, connection, step, keep=False)
+        if found is not None:
+            return _named(
+                definition,
+                _last_event(definition, events, key),
+                f"the row {key!r} of {table!r} cannot be {done}",
+                found,
             )
-            return failed(definition, recorded, detail)
-    # Each row goes alone, so they contradict each other: a unique constraint besides the key, for instance.
-    detail = ValueError(
-        f"the rows of the batch that ends there cannot be stored together: {' '.join(str(error).split())}"
+    for key, done, step in steps:
+        found = _refusal(writer, connection, step, keep=True)
+        if found is not None:
+            detail = f"the row {key!r} of {table!r} cannot be {done} together with other rows of its batch"
+            return _named(definition, _last_event(definition, events, key), detail, found)
+    return _named(definition, events[-1], "the rows of the batch that ends there cannot be stored together", error)
+
+
+def blame_keys(
+    definition: ProjectionDefinition[Any],
+    writer: RowWriter,
+    connection: PgConnection,
+    find: Find,
+    events: Sequence[Recorded],
+    refused: KeysRefused,
+) -> ProjectionFailed:
+    """The error that names the first event whose row cannot even be looked for. Runs in a transaction of its own."""
+    table = definition.model.__tablename__
+    for key in refused.keys:
+        found = _refusal(writer, connection, partial(find, connection, [key]), keep=False)
+        if found is not None:
+            return _named(
+                definition, _first_event(definition, events, key), f"the row {key!r} of {table!r} cannot be read", found
+            )
+    return _named(
+        definition, events[-1], f"rows of {table!r} cannot be read for the batch that ends there", refused.error
     )
-    return failed(definition, events[-1], detail)
+
+
+def _refusal(
+    writer: RowWriter, connection: PgConnection, step: Callable[[], object], *, keep: bool
+) -> Exception | None:
+    """What a step raised about its values, None if it passed; unless `keep`, its effect is undone."""
+    try:
+        with connection.transaction(force_rollback=not keep):
+            step()
+            writer.check_deferred(connection)
+    except Exception as error:
+        if not is_about_values(error):
+            raise
+        return error
+    return None
+
+
+def _named(
+    definition: ProjectionDefinition[Any], recorded: Recorded, detail: str, error: Exception
+) -> ProjectionFailed:
+    return failed(definition, recorded, ValueError(f"{detail}: {' '.join(str(error).split())}"))
+
+
+def _first_event(definition: ProjectionDefinition[Any], events: Sequence[Recorded], key: Key) -> Recorded:
+    return next(
+        (recorded for recorded in events if _names(definition.handlers[recorded.event.__class__], recorded, key)),
+        events[-1],
+    )
 
 
 def _last_event(definition: ProjectionDefinition[Any], events: Sequence[Recorded], key: Key) -> Recorded:
-    for recorded in reversed(events):
-        handler = definition.handlers[recorded.event.__class__]
-        if handler.single_key is not None:
-            if handler.single_key(recorded) == key:
-                return recorded
-        elif handler.several_keys is not None and key in handler.several_keys(recorded).values():
-            return recorded
-    return events[-1]
+    return _first_event(definition, events[::-1], key)
+
+
+def _names(handler: BoundHandler, recorded: Recorded, key: Key) -> bool:
+    if handler.single_key is not None:
+        return handler.single_key(recorded) == key
+    return handler.several_keys is not None and key in handler.several_keys(recorded).values()

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from eventsource.consuming.database import connect, translate
+from eventsource.consuming.database import connect, is_about_values, translate
 from eventsource.consuming.positions import Positions
 from eventsource.errors import DatabaseUnavailable, NotCaughtUp, ReadModelOutdated, TopicMismatch
 from eventsource.log.admin import LogAdmin
@@ -164,7 +164,13 @@ class ProjectionReader:
                 "EVENTSOURCE_POSTGRES__READER_CONNECTIONS"
             ) from error
         with connection:
-            yield connection
+            try:
+                yield connection
+            except (psycopg.Error, DBAPIError) as error:
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                if not isinstance(cause, Exception) or not is_about_values(cause):
+                    connection.invalidate()  # the pool closes it: it may look good and be stuck in a pipeline
+                raise
 
     def _check(self, connection: Any) -> None:
         try:

@@ -176,27 +176,30 @@ class _Replay:
 
     def _try_to_begin_anew(self, topics: list[Topic]) -> None:
         store = self._store
-        try:
-            with store.database.errors(), store.database.connection().transaction():
-                connection = store.database.connection()
-                store.make_schema(connection)
-                connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_TABLE_LOCK_MS}ms"])
-                registered = store.registry.find(connection, store.name)
-                if registered is not None and store.is_as_registered(registered) and store.table.exists(connection):
-                    store.table.truncate(connection)
-                    store.table.create_indexes(connection)
-                    store.begin_positions(connection, topics)
-                else:
-                    if registered is not None:
-                        store.drop_table(connection, registered.table)
-                    store.begin(connection, topics)
-        except DatabaseUnavailable as error:
-            if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+        with store.database.transaction() as connection:
+            store.make_schema(connection)
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_TABLE_LOCK_MS}ms"])
+            try:
+                # A savepoint: a lock that is not available now must not cost the connection, and with it the session locks.
+                with connection.transaction():
+                    self._empty(connection, topics)
+            except psycopg.errors.LockNotAvailable as error:
                 raise _TableInUse(
                     f"the table {store.table.name!r} is in use by a session that does not end: see pg_stat_activity for one that is idle "
                     "in a transaction, end it, and rebuild again"
                 ) from error
-            raise
+
+    def _empty(self, connection: PgConnection, topics: list[Topic]) -> None:
+        store = self._store
+        registered = store.registry.find(connection, store.name)
+        if registered is not None and store.is_as_registered(registered) and store.table.exists(connection):
+            store.table.truncate(connection)
+            store.table.create_indexes(connection)
+            store.begin_positions(connection, topics)
+        else:
+            if registered is not None:
+                store.drop_table(connection, registered.table)
+            store.begin(connection, topics)
 
     def _replay(self, ends: Mapping[tuple[str, int], int], progress: Progress) -> None:
         total = sum(ends.values())

@@ -6,16 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from eventsource.consuming.catalog import schema_exists
-from eventsource.consuming.database import Database, PgConnection
+from eventsource.consuming.database import Database, PgConnection, is_about_values
 from eventsource.consuming.locks import lock_for_transaction, lock_key, try_share_for_transaction
 from eventsource.consuming.positions import Move, Position, Positions
 from eventsource.errors import PositionConflict, ReadModelOutdated, ReadModelRebuilding, SettingsError
 from eventsource.log.recorded import Recorded
-from projections.culprit import blame
+from projections.culprit import KeysRefused, blame, blame_keys
 from projections.definition import ProjectionDefinition
 from projections.fold import Changes, fold
 from projections.plan import Plan
@@ -168,28 +167,43 @@ class ProjectionStore:
         Raises `PositionConflict` when somebody else moved them, `ReadModelRebuilding`, `ReadModelOutdated`,
         `DatabaseUnavailable` (it may have happened nevertheless: read the positions again), `ProjectionFailed`.
         """
-        with self.database.transaction() as connection:
-            self._enter(connection)
-            # First of all: from here on no other writer of these partitions gets past its own move, so the rows stand still.
-            self.positions.advance(connection, self.name, self.revision, moves)
-            if not events:
-                return
-            placeholders: set[Key] = set()
+        try:
+            with self.database.transaction() as connection:
+                self._enter(connection)
+                # First of all: from here on no other writer of these partitions gets past its own move, so no row changes.
+                self.positions.advance(connection, self.name, self.revision, moves)
+                if events:
+                    self._fold(connection, events)
+        except KeysRefused as refused:
+            # After the rollback: a savepoint around the loading of rows would cost every batch two round trips.
+            find = self._writer.lock if self.plan.locked else self._writer.load
+            with self.database.transaction() as connection:
+                raise blame_keys(
+                    self.plan.definition, self._writer, connection, find, events, refused
+                ) from refused.error
 
-            def load(keys: Collection[Key]) -> Mapping[Key, Any]:
+    def _fold(self, connection: PgConnection, events: Sequence[Recorded]) -> None:
+        placeholders: set[Key] = set()
+
+        def load(keys: Collection[Key]) -> Mapping[Key, Any]:
+            try:
                 if not self.plan.locked:
                     return self._writer.load(connection, keys)
                 found, inserted = self._writer.lock(connection, keys)
-                if len(found) != len(keys):  # deleted between the two statements
-                    raise PositionConflict(
-                        f"rows of {self.table.name!r} were deleted while they were being locked; the batch is tried again"
-                    )
-                placeholders.update(inserted)
-                return {key: row for key, row in found.items() if key not in inserted}
+            except Exception as error:
+                if not is_about_values(error):
+                    raise
+                raise KeysRefused(keys, error) from error
+            if len(found) != len(keys):  # deleted between the two statements
+                raise PositionConflict(
+                    f"rows of {self.table.name!r} were deleted while they were being locked; the batch is tried again"
+                )
+            placeholders.update(inserted)
+            return {key: row for key, row in found.items() if key not in inserted}
 
-            changes = fold(self.plan.definition, events, load)
-            unused = [key for key in placeholders if key not in changes.upserts]
-            self._write(connection, changes, unused, events)
+        changes = fold(self.plan.definition, events, load)
+        unused = [key for key in placeholders if key not in changes.upserts]
+        self._write(connection, Changes(changes.upserts, [*changes.deletes, *unused]), events)
 
     def _enter(self, connection: PgConnection) -> None:
         if not try_share_for_transaction(connection, self.lock):
@@ -198,16 +212,16 @@ class ProjectionStore:
             )
         self.check(self.registry.find(connection, self.name))
 
-    def _write(
-        self, connection: PgConnection, changes: Changes, unused: Sequence[Key], events: Sequence[Recorded]
-    ) -> None:
+    def _write(self, connection: PgConnection, changes: Changes, events: Sequence[Recorded]) -> None:
         try:
             with connection.transaction():
                 self._writer.upsert(connection, changes.upserts.values())
-                self._writer.delete(connection, [*changes.deletes, *unused])
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, TypeError, ValueError) as error:
-            with self.database.errors():
-                raise blame(self.plan.definition, self._writer, connection, changes, events, error) from error
+                self._writer.delete(connection, changes.deletes)
+                self._writer.check_deferred(connection)
+        except Exception as error:
+            if not is_about_values(error):
+                raise
+            raise blame(self.plan.definition, self._writer, connection, changes, events, error) from error
 
 
 def outdated_by(registered: Registered | None, definition: ProjectionDefinition[Any], table: ModelTable) -> str | None:

@@ -28,6 +28,10 @@ class ModelTable:
         self._table = model.__table__.to_metadata(MetaData(), schema=schema)
         self.shape = sha256(shape_text(self._table).encode()).hexdigest()
         """A digest of columns, types, keys and constraints; indexes and defaults may change without a rebuild."""
+        self.has_deferred_constraints = any(
+            constraint.initially is not None and constraint.initially.upper() == "DEFERRED"
+            for constraint in self._table.constraints
+        )
 
     def exists(self, connection: PgConnection) -> bool:
         """Whether a table (or view) has that name."""

@@ -30,6 +30,7 @@ class RowWriter:
         self._insert_missing = names.insert_missing() if self._unnests else names.insert_missing_one()
         self._upsert = names.upsert() if self._unnests else names.upsert_one()
         self._delete = names.delete()
+        self._deferred = table.has_deferred_constraints
 
     def load(self, connection: PgConnection, keys: Collection[Key]) -> dict[Key, Any]:
         """The rows of these keys that exist."""
@@ -68,6 +69,11 @@ class RowWriter:
         """Deletes the rows of these keys."""
         if keys:
             connection.execute(self._delete, self._key_binding.to_columns(keys))
+
+    def check_deferred(self, connection: PgConnection) -> None:
+        """Has deferred constraints checked now instead of at COMMIT, where no event could be named for them."""
+        if self._deferred:
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def _fetch(self, connection: PgConnection, statement: sql.Composed, keys: Collection[Key]) -> dict[Key, Any]:
         if not keys:

@@ -1,4 +1,4 @@
-"""A consumer's connection to Postgres: one thread's, made when needed, made anew after it broke."""
+"""A consumer's connection to Postgres: it belongs to one thread, is made when needed and replaced after an error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from eventsource.errors import DatabaseRefused, DatabaseUnavailable, EventSourceError
@@ -21,14 +21,19 @@ PgConnection = Connection[tuple[Any, ...]]
 _PASSING_CLASSES: Final = ("08", "53", "57", "58", "40")
 _PASSING_STATES: Final = frozenset({"55P03", "25006", "25P03", "25P04"})
 _STATEMENT_TIMEOUT: Final = "57014"
+# What a value can be refused for besides DataError and IntegrityError: a class for exceeded limits (an index entry that is too
+# large), and the states of a value whose type does not fit its column.
+_VALUE_CLASSES: Final = ("54",)
+_VALUE_STATES: Final = frozenset({"42804", "42846", "42P18"})
 _KEEPALIVE: Final = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
 
 
 class Database:
     """One connection, and transactions on it. Belongs to one thread.
 
-    Raises `DatabaseUnavailable` where trying again can help, `DatabaseRefused` where it cannot; what has to do with the
-    data of a statement (`psycopg.DataError`, `psycopg.IntegrityError`) comes through as it is.
+    Raises `DatabaseUnavailable` where trying again can help, `DatabaseRefused` where it cannot; errors about the values of a
+    statement (`is_about_values`) come through as they are. After any other error the connection is closed, and the next use
+    makes another: libpq may report a connection as good that is stuck in the middle of a pipeline. Session locks go with it.
     """
 
     def __init__(self, settings: PostgresSettings, *, application_name: str) -> None:
@@ -39,31 +44,37 @@ class Database:
     def connection(self) -> PgConnection:
         """The connection, in autocommit mode: what is not in a transaction is its own. Raises `DatabaseUnavailable`."""
         connection = self._connection
-        if connection is None or connection.closed or connection.broken:
+        if connection is None or not is_usable(connection):
             self.close()
             connection = self._connection = connect(self._settings, self._application_name)
         return connection
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[PgConnection]:
-        """A transaction, committed unless the block raises.
+        """A transaction, committed unless the block raises. It cannot be nested: `connection.transaction()` is a savepoint.
 
         An error at the end leaves open whether it was committed: read the position again, and go on from what it says.
         """
         with self.errors():
             connection = self.connection()
-            with connection.transaction():
-                yield connection
+            try:
+                with connection.transaction():
+                    yield connection
+            finally:
+                # Whatever the block raised, psycopg only logs a rollback that failed.
+                if not is_usable(connection):
+                    self.close()
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """Turns psycopg's errors into ours."""
+        """Turns psycopg's errors into those of this package, and closes the connection unless they are about values."""
         try:
             yield
         except psycopg.Error as error:
             translated = translate(error, self._settings)
             if translated is None:
                 raise
+            self.close()
             raise translated from error
 
     def close(self) -> None:
@@ -72,6 +83,29 @@ class Database:
             with contextlib.suppress(psycopg.Error):  # it may be broken, which is why it is closed
                 self._connection.close()
             self._connection = None
+
+
+def is_usable(connection: PgConnection) -> bool:
+    """Whether a connection can begin a transaction: it is open, in no pipeline, and no statement or transaction is left in it."""
+    return (
+        not connection.closed
+        and connection.pgconn.pipeline_status == pq.PipelineStatus.OFF
+        and connection.info.transaction_status == pq.TransactionStatus.IDLE
+    )
+
+
+def is_about_values(error: Exception) -> bool:
+    """Whether an error is about the values of one statement: the server, the schema and the connection are as they should be."""
+    if not isinstance(error, psycopg.Error):
+        return not isinstance(
+            error, EventSourceError
+        )  # raised by what converts values: psycopg's dumpers, SQLAlchemy's types
+    state = error.sqlstate
+    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+        return True
+    if state is None:  # raised by psycopg itself, about what it was given
+        return isinstance(error, psycopg.ProgrammingError | psycopg.NotSupportedError)
+    return state[:2] in _VALUE_CLASSES or state in _VALUE_STATES
 
 
 def connect(settings: PostgresSettings, application_name: str) -> PgConnection:
@@ -96,37 +130,35 @@ def connect(settings: PostgresSettings, application_name: str) -> PgConnection:
             "set_config('TimeZone', 'UTC', false), set_config('application_name', %s, false)",
             [timeout_ms, timeout_ms, application_name[:63]],
         )
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         connection.close()
         raise _no_connection(error, settings) from error
     return connection
 
 
 def translate(error: psycopg.Error, settings: PostgresSettings) -> EventSourceError | None:
-    """One of psycopg's errors as ours, None for those about a statement's data."""
+    """One of psycopg's errors as one of this package's, None for those about a statement's values (`is_about_values`)."""
+    if is_about_values(error):
+        return None
     state = error.sqlstate
     if state == _STATEMENT_TIMEOUT:
         return DatabaseUnavailable(
             f"Postgres at {_where(settings)} took longer than {settings.statement_timeout_seconds:g} s for a statement: look for locks "
             "and load there, or raise EVENTSOURCE_POSTGRES__STATEMENT_TIMEOUT_SECONDS"
         )
-    if state is not None and (state[:2] in _PASSING_CLASSES or state in _PASSING_STATES):
-        return DatabaseUnavailable(
-            f"Postgres at {_where(settings)} could not go on: {_text(error)}: look at its log; this is tried again"
-        )
-    if state is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    if state is None:
         return DatabaseUnavailable(
             f"the connection to Postgres at {_where(settings)} broke: {_text(error)}: check that it runs; this is tried again"
         )
-    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
-        return None
-    if state is None:
-        return None  # raised by psycopg itself, about what it was given
-    mend = "grant it to the user of EVENTSOURCE_POSTGRES__URL" if state == "42501" else "see what changed there"
-    return DatabaseRefused(f"Postgres at {_where(settings)} refused a statement: {_text(error)}: {mend}")
+    if state[:2] in _PASSING_CLASSES or state in _PASSING_STATES:
+        return DatabaseUnavailable(
+            f"Postgres at {_where(settings)} could not go on: {_text(error)}: look at its log; this is tried again"
+        )
+    remedy = "grant it to the user of EVENTSOURCE_POSTGRES__URL" if state == "42501" else "see what changed there"
+    return DatabaseRefused(f"Postgres at {_where(settings)} refused a statement: {_text(error)}: {remedy}")
 
 
-def _no_connection(error: psycopg.OperationalError, settings: PostgresSettings) -> DatabaseUnavailable:
+def _no_connection(error: psycopg.Error, settings: PostgresSettings) -> DatabaseUnavailable:
     text = _text(error)
     lowered = text.lower()
     if "does not exist" in lowered and "database" in lowered:

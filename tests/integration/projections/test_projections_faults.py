@@ -137,6 +137,33 @@ def test_backends_that_are_terminated_lose_and_double_nothing(log, run, until, t
     assert running.error is None
 
 
+def test_backends_ended_every_few_milliseconds_leave_no_connection_stuck(
+    log, run, until, tables, slow, seed, sweep, monkeypatch
+):
+    """Among those are some in the middle of `executemany`: psycopg leaves its connection in pipeline mode then."""
+    monkeypatch.setattr("projections.runner._LONGEST_WAIT_SECONDS", 0.001)  # back at once, to be ended again
+    running = run(Balances, settings_=slow)
+    write_deposits(log, 50)
+    until(lambda: balances(tables) == expected(log))
+    chance, ended = random.Random(seed), 0
+    until_when = time.monotonic() + sweep.times(4, 60)
+    with psycopg.connect(slow.postgres.url, autocommit=True) as connection:
+        while time.monotonic() < until_when:
+            write_deposits(log, 5)
+            found = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+                [f"{slow.namespace}.bank.projection.balances"],
+            ).fetchall()
+            ended += len(found)
+            time.sleep(chance.random() * 0.01)
+    assert ended >= 20
+    before = sum(count for _, count in balances(tables).values())
+    write_deposits(log, 30)
+    until(lambda: sum(count for _, count in balances(tables).values()) > before, 5)
+    until(lambda: balances(tables) == expected(log), 60)
+    assert running.error is None
+
+
 def test_a_postgres_that_crashes_and_recovers_loses_and_doubles_nothing(
     log, run, until, tables, slow, eventsource_stack
 ):
@@ -274,6 +301,25 @@ def test_a_rebuild_does_not_make_readers_wait_behind_an_idle_one(log, slow, tabl
         assert longest < 2, "whoever waits for the lock waits 3"
         assert "is in use by a session that does not end" in str(failed[0])
     rebuild(bank, "balances", slow)
+    assert balances(tables) == expected(log)
+
+
+def test_a_rebuild_that_waits_for_a_table_stays_the_only_one(log, slow, tables, until, monkeypatch):
+    monkeypatch.setattr(sys.modules["projections.rebuild"], "_LOCK_SECONDS", 20)
+    write_deposits(log, 50)
+    rebuild(bank, "balances", slow)
+    schema = bank.names(slow.namespace).database_schema
+    with psycopg.connect(slow.postgres.url) as idle:
+        idle.execute(f"SELECT * FROM {schema}.balances")
+        thread = threading.Thread(target=rebuild, args=(bank, "balances", slow))
+        thread.start()
+        waits = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE '%% rebuild' AND wait_event = 'relation'"
+        for _ in range(3):  # a lock that it does not get in time costs it neither connection nor place
+            until(lambda: tables(waits))
+            with pytest.raises(ReadModelRebuilding, match="is being rebuilt already"):
+                rebuild(bank, "balances", slow)
+    thread.join(30)
+    assert not thread.is_alive()
     assert balances(tables) == expected(log)
 
 

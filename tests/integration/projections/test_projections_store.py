@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from bank_app import Account, Balances, Branch, Deposited, Flow, Flows, Moved, Noted, Opened, bank
-from sqlalchemy import ARRAY, Text
+from sqlalchemy import ARRAY, CheckConstraint, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from eventsource.app import App
@@ -29,7 +29,7 @@ from eventsource.errors import (
     ReadModelRebuilding,
 )
 from eventsource.log.recorded import Recorded
-from projections import Projection, ReadModel, Rows, projects
+from projections import Deleted, Projection, ReadModel, Rows, projects
 from projections.plan import Plan
 from projections.store import ProjectionStore, Topic
 
@@ -192,6 +192,130 @@ def test_a_row_that_was_only_locked_is_not_left_behind(stores, tables):
     now = datetime(2024, 1, 1, tzinfo=UTC)
     store.apply([Recorded("account", "a", 1, Moved(target="t", amount=Decimal(1)), now, "c", 1, 1, 0, 0)], [move(0, 1)])
     assert tables("SELECT account_id FROM flows") == [("t",)]
+
+
+# --- what Postgres does not take ---------------------------------------------------------------------------------
+
+
+def note(aggregate_id: str, text: str = "", version: int = 1) -> Recorded:
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    return Recorded("account", aggregate_id, version, Noted(text=text), now, "c", 1, 1, 0, 0)
+
+
+def noting(
+    column: Any, key: Any = None, *, type_: Any = str, constraints: tuple[Any, ...] = (), delete: str | None = None
+) -> Any:
+    """A projection whose rows have the key `key`, and `column` filled with the text of a note."""
+
+    class Row(ReadModel):
+        __tablename__ = "noted"
+        __table_args__ = constraints
+        id: Mapped[type_] = mapped_column(primary_key=True)  # type: ignore[valid-type]
+        text: Mapped[str | None] = column
+
+    class Noting(Projection[Row], name="noting"):
+        @projects(key=key)
+        def on_noted(self, event: Noted, row: Row) -> Deleted | None:
+            row.text = event.text
+            return Deleted() if event.text == delete else None
+
+    return Noting
+
+
+BAD_KEYS = [
+    (lambda event: event.text, str, "zero \0 byte", "NUL"),
+    (lambda event: event.text, str, "lone \ud800 surrogate", "surrogates not allowed"),
+    (lambda event: int(event.text), int, str(2**63), "out of range"),
+    (lambda event: int(event.text), int, str(10**30), "out of range"),
+]
+
+
+@pytest.mark.parametrize(("key", "type_", "text", "reason"), BAD_KEYS)
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_key_that_postgres_does_not_take_is_blamed_on_the_event_that_named_it(
+    stores, tables, monkeypatch, locked, key, type_, text, reason
+):
+    projection = noting(None, key, type_=type_)
+    store = stores(projection, App("bank", aggregates=[Account], consumers=[projection], partitions=4))
+    monkeypatch.setattr(store.plan, "locked", locked)
+    store.prepare(topics(store))
+    before = store.database.connection().info.backend_pid
+    with pytest.raises(ProjectionFailed, match=rf"on event 'noted' of 'bad' \(version 3,.*the row .*{reason}"):
+        store.apply([note("a", "1"), note("b", "2"), note("bad", text, 3), note("c", "3")], [move(0, 1)])
+    assert store.database.connection().info.backend_pid == before
+    store.apply([note("a", "1"), note("b", "2")], [move(0, 1)])
+    assert tables("SELECT count(*) FROM noted") == [(2,)]
+
+
+def too_long_for_an_index() -> Any:
+    return noting(mapped_column(index=True))
+
+
+def unique_text() -> Any:
+    return noting(mapped_column(unique=True))
+
+
+def deferred_text() -> Any:
+    return noting(None, constraints=(UniqueConstraint("text", deferrable=True, initially="DEFERRED"),))
+
+
+def checked_text() -> Any:
+    return noting(None, constraints=(CheckConstraint("text <> 'bad'", name="ck_noted"),))
+
+
+@pytest.mark.parametrize(
+    ("make", "stored", "notes", "reason"),
+    [
+        (
+            too_long_for_an_index,
+            [],
+            [("a", "1"), ("bad", "".join(map(chr, range(300, 9000))))],
+            "cannot be stored: index row",
+        ),
+        (unique_text, [("x", "1")], [("a", "2"), ("bad", "1"), ("c", "3")], "cannot be stored: duplicate key"),
+        (unique_text, [], [("a", "2"), ("bad", "2"), ("c", "3")], "cannot be stored together .*duplicate key"),
+        (deferred_text, [("x", "1")], [("a", "2"), ("bad", "1"), ("c", "3")], "cannot be stored: duplicate key"),
+        (checked_text, [], [("a", "2"), ("bad", "bad"), ("c", "3")], "cannot be stored: .*ck_noted"),
+    ],
+)
+def test_a_row_that_postgres_does_not_take_is_blamed_on_its_event(stores, tables, make, stored, notes, reason):
+    projection = make()
+    store = stores(projection, App("bank", aggregates=[Account], consumers=[projection], partitions=4))
+    store.prepare(topics(store))
+    store.apply([note(*one) for one in stored], [move(0, 1)])
+    before = store.database.connection().info.backend_pid
+    with pytest.raises(ProjectionFailed, match=rf"on event 'noted' of 'bad' .*the row .*'bad'.* {reason}"):
+        store.apply([note(*one) for one in notes], [move(1, 2)])
+    assert store.database.connection().info.backend_pid == before
+    assert tables("SELECT id FROM noted ORDER BY 1") == [(id_,) for id_, _ in stored]
+
+
+def test_a_row_that_cannot_be_deleted_is_blamed_on_its_event(stores, tables):
+    projection = noting(None, delete="gone")
+    store = stores(projection, App("bank", aggregates=[Account], consumers=[projection], partitions=4))
+    store.prepare(topics(store))
+    store.apply([note("a"), note("bad")], [move(0, 1)])
+    tables("CREATE TABLE others (noted text REFERENCES noted)")
+    tables("INSERT INTO others VALUES ('bad')")
+    with pytest.raises(
+        ProjectionFailed, match=r"of 'bad' \(version 2.*the row \('bad',\) of 'noted' cannot be deleted"
+    ):
+        store.apply([note("a", "gone", 2), note("bad", "gone", 2), note("c", version=1)], [move(1, 2)])
+
+
+@pytest.mark.parametrize("wrong", ["REVOKE ALL ON noted FROM {user}", "ALTER TABLE noted DROP COLUMN text"])
+def test_a_statement_that_fails_for_every_row_is_blamed_on_no_event(stores, tables, writer_settings, wrong):
+    user, settings = writer_settings
+    projection = noting(None)
+    maker = stores(projection, App("bank", aggregates=[Account], consumers=[projection], partitions=4))
+    maker.prepare(topics(maker))
+    tables(f"GRANT USAGE ON SCHEMA {maker.schema} TO {user}")
+    tables(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {maker.schema} TO {user}")
+    tables(wrong.format(user=user))
+    database = Database(settings.postgres, application_name="writer")
+    with pytest.raises(DatabaseRefused, match="refused a statement"):
+        ProjectionStore(maker.plan, database).apply([note("a")], [move(0, 1)])
+    database.close()
 
 
 # --- beginning ---------------------------------------------------------------------------------------------------
