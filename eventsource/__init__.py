@@ -3,7 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 from eventsource.app import App
-from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides, invariant
+from eventsource.domain import (
+    Aggregate,
+    Command,
+    Context,
+    Event,
+    IdForm,
+    Rejected,
+    applies,
+    creates,
+    decides,
+    invariant,
+)
 from eventsource.errors import (
     AlreadyExists,
     Backlogged,
@@ -44,6 +55,7 @@ __all__ = [
     "EventSourceError",
     "Expired",
     "HandlerFailed",
+    "IdForm",
     "Loaded",
     "NotCaughtUp",
     "NotFound",

@@ -29,6 +29,9 @@ _DELIMITER: Final = "__"
 MAX_TRANSACTION_COMMANDS: Final = 10_000
 """No transaction handles more commands than this: how far a torn one can leave the committed offset behind."""
 
+MAX_TIMEOUT_SECONDS: Final = 604_800
+"""Seven days: commands older than that are no longer in their topic, so a longer wait finds no answer."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
@@ -122,7 +125,12 @@ class ClientSettings(_Section):
     max_in_flight: int = Field(
         10_000, ge=1, description="Requests without an answer yet, at most; more wait or are told."
     )
-    timeout_seconds: float = Field(30.0, gt=0, description="How long `send` waits for an answer unless told otherwise.")
+    timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=MAX_TIMEOUT_SECONDS,
+        description="How long `send` waits for an answer unless a call names another time-out.",
+    )
 
 
 class WorkerSettings(_Section):

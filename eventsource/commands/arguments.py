@@ -10,9 +10,11 @@ from uuid import UUID
 from eventsource.app import App
 from eventsource.domain import Aggregate, Command, Event
 from eventsource.errors import DefinitionError, InvalidArgument
-from eventsource.log.headers import EMPTY_TRAIL, Trail, make_trail
-from eventsource.log.partitioner import aggregate_key
+from eventsource.log.headers import EMPTY_TRAIL, MAX_COMMAND_ID_BYTES, MAX_TEXT_BYTES, Trail, make_trail
+from eventsource.log.partitioner import MAX_KEY_BYTES, aggregate_key
+from eventsource.log.texts import fault_of, named_texts, shortened
 from eventsource.log.token import Token
+from eventsource.settings import MAX_TIMEOUT_SECONDS
 
 WhenFull = Literal["wait", "raise"]
 
@@ -80,16 +82,26 @@ class Receivers:
         return f"of {', '.join(names)}" if names else "of which it has none yet"
 
 
-def key_of(aggregate_id: object) -> bytes:
-    """The record key of an aggregate. Raises `InvalidArgument` for an id that is no text and no UUID, `EncodeError` for an empty one."""
+def key_of(aggregate: type[Aggregate[Any]], aggregate_id: object) -> bytes:
+    """The record key of an aggregate.
+
+    Raises `InvalidArgument` for an id that is neither a str nor a UUID, is empty, is longer than 1,024 bytes, contains what UTF-8 or
+    Postgres cannot hold, or is not of the form that the aggregate declares.
+    """
     if not isinstance(aggregate_id, str | UUID):
         raise InvalidArgument(
             f"{_shown(aggregate_id)} is no aggregate id: give a str or a UUID, the same for the same aggregate for ever"
         )
-    try:
-        return aggregate_key(aggregate_id)
-    except UnicodeEncodeError as error:
-        raise InvalidArgument(f"aggregate id {aggregate_id!r} is not to be had in UTF-8: give another") from error
+    text = str(aggregate_id)
+    if not text:
+        raise InvalidArgument(
+            "an aggregate id is never empty: it is the record's key and chooses the partition; give one"
+        )
+    fault = fault_of(text, MAX_KEY_BYTES)
+    if fault is not None:
+        raise InvalidArgument(f"the aggregate id {shortened(text)} {fault}")
+    aggregate.__definition__.check_id(text)
+    return aggregate_key(text)
 
 
 def check_expected_version(expected_version: object) -> None:
@@ -114,21 +126,36 @@ def check_required_version(expected_version: object) -> None:
 
 
 def check_repetition(command_id: object, sent_at: object) -> None:
-    """Raises `InvalidArgument` for a command id that is no text, or a time that has no zone. Both may be None."""
-    if command_id is not None and not isinstance(command_id, str):
-        raise InvalidArgument(
-            f"command_id={_shown(command_id)}: give a str, such as str({_shown(command_id)}), or leave it out"
-        )
+    """Raises `InvalidArgument` for a command id that a record or Postgres cannot hold, or a time that has no zone.
+
+    Both may be None.
+    """
+    if command_id is not None:
+        if not isinstance(command_id, str):
+            raise InvalidArgument(
+                f"command_id={_shown(command_id)}: give a str, such as str({_shown(command_id)}), or leave it out"
+            )
+        if not command_id:
+            raise InvalidArgument("command_id='': give an id of at least one character, or leave it out")
+        _check_text("command_id", command_id, MAX_COMMAND_ID_BYTES)
     if sent_at is not None and (not isinstance(sent_at, datetime) or sent_at.utcoffset() is None):
         raise InvalidArgument(
             f"sent_at={_shown(sent_at)}: pass on the one of the OutcomeUnknown, an aware datetime, or leave it out"
         )
 
 
+def _check_text(name: str, text: str, max_bytes: int) -> None:
+    fault = fault_of(text, max_bytes)
+    if fault is not None:
+        raise InvalidArgument(f"{name} {fault}")
+
+
 def seconds_of(timeout: object) -> float:
-    """A time-out as it was given. Raises `InvalidArgument` for what is no number of seconds from 0 upwards."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
-        raise InvalidArgument(f"timeout={_shown(timeout)}: give seconds, a number from 0 upwards")
+    """A time-out as it was given. Raises `InvalidArgument` for what is no number of seconds from 0 to `MAX_TIMEOUT_SECONDS`."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout <= MAX_TIMEOUT_SECONDS:
+        raise InvalidArgument(
+            f"timeout={_shown(timeout)}: give seconds, a number from 0 to {MAX_TIMEOUT_SECONDS} (seven days)"
+        )
     return timeout
 
 
@@ -139,7 +166,7 @@ def check_when_full(when_full: object) -> None:
 
 
 def trail_of(correlation_id: str, causation_id: str, actor: str, metadata: Mapping[str, str] | None) -> Trail:
-    """The trail of these. Raises `InvalidArgument` for ids and actors that are no texts, and metadata that is not texts by name."""
+    """The trail of these. Raises `InvalidArgument` for what is no str, and for texts that a header or Postgres cannot hold."""
     if not (correlation_id or causation_id or actor or metadata):
         return EMPTY_TRAIL
     texts: dict[str, object] = {"correlation_id": correlation_id, "causation_id": causation_id, "actor": actor}
@@ -148,6 +175,8 @@ def trail_of(correlation_id: str, causation_id: str, actor: str, metadata: Mappi
             raise InvalidArgument(f"{name}={_shown(text)}: give a str, or leave it out")
     if metadata is not None and not _is_texts_by_name(metadata):
         raise InvalidArgument("metadata takes a mapping of str to str: turn other values into texts")
+    for name, text in named_texts(correlation_id, causation_id, actor, metadata or {}):
+        _check_text(name, text, MAX_TEXT_BYTES)
     return make_trail(correlation_id, causation_id, actor, metadata)
 
 
@@ -172,7 +201,4 @@ def no_read_model(model: object) -> InvalidArgument:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, type):
-        return value.__name__
-    text = repr(value)
-    return f"{text[:60]}…" if len(text) > 60 else text
+    return value.__name__ if isinstance(value, type) else shortened(value)

@@ -150,7 +150,7 @@ class Client:
         timeout_seconds -= self._codecs.register_command(type(command), _patience(timeout_seconds, when_full))
         submission = Submission(
             self._routes.of(aggregate),
-            key_of(aggregate_id),
+            key_of(aggregate, aggregate_id),
             command.message_name,
             self._codecs.command(command),
             timeout_seconds,
@@ -221,7 +221,7 @@ class Client:
         timeout_seconds -= self._codecs.register_events(aggregate, _patience(timeout_seconds, when_full))
         submission = Submission(
             self._routes.of(aggregate),
-            key_of(aggregate_id),
+            key_of(aggregate, aggregate_id),
             APPEND,
             self._codecs.append(aggregate, events),
             timeout_seconds,
@@ -275,7 +275,7 @@ class Client:
         self._check_usable()
         self._receivers.check(aggregate)
         route = self._routes.of(aggregate)
-        key = key_of(aggregate_id)
+        key = key_of(aggregate, aggregate_id)
         decoder = self._codecs.decoder(aggregate)
         history = AggregateHistory(aggregate, str(aggregate_id), decoder, at_version=at_version, at_time=at_time)
         read_history(
@@ -302,7 +302,7 @@ class Client:
         channel, codec = self._channel, self._codecs.state(aggregate)
         submission = Submission(
             self._routes.of(aggregate),
-            key_of(aggregate_id),
+            key_of(aggregate, aggregate_id),
             LOAD,
             b"",
             self._timeout_seconds(timeout),

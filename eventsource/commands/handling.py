@@ -228,6 +228,7 @@ class CommandHandling:
             raise MessageTooLarge(self._refused[record.offset])
         if current is None:  # one that is here is in the right place: no hash is computed for it
             self._check_routing(record)
+        self.definition.check_id(request.aggregate_id)
         window_ms = self.known.window_ms
         if window_ms is not None:
             if self.known.is_expired(headers.sent_at_ms, record.timestamp_ms):

@@ -12,6 +12,7 @@ from typing import Any, Generic
 import structlog
 from typing_extensions import TypeVar
 
+from eventsource.commands.arguments import seconds_of
 from eventsource.commands.receipt import Receipt
 from eventsource.errors import OutcomeUnknown, Retriable
 
@@ -74,8 +75,11 @@ class Pending(Generic[R]):
         """The answer. Blocks until it is there, or until the time that `submit` was given is over.
 
         Raises the domain's `Rejected`, `NotFound`, `AlreadyExists`, `VersionConflict`, `HandlerFailed`, `Expired`,
-        `CommandIdReused`; `OutcomeUnknown` when no answer came in time, or within `timeout_seconds` if that is shorter.
+        `CommandIdReused`; `OutcomeUnknown` when no answer came in time, or within `timeout_seconds` if that is shorter;
+        `InvalidArgument` for a `timeout_seconds` that is no number from 0 to seven days.
         """
+        if timeout_seconds is not None:
+            seconds_of(timeout_seconds)
         if not self._done:
             arrived = threading.Event()
             self.add_done_callback(lambda _: arrived.set())

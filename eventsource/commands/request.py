@@ -15,6 +15,7 @@ from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, body_hash
 from eventsource.log.partitioner import MAX_KEY_BYTES, short_key
 from eventsource.log.record import Record
 from eventsource.log.recorded import time_from_ms
+from eventsource.log.texts import nul_fault, shortened, trail_fault
 
 UNREADABLE: Final = "unreadable"
 _MAX_TYPE_CHARACTERS: Final = 256
@@ -54,10 +55,23 @@ def read_request(record: Record, source: str) -> Request:
         unusable = HeaderError(f"a key of {len(key)} bytes: an aggregate id has at most {MAX_KEY_BYTES}")
         return Request(record, headers, short_key(key).decode(errors="replace"), digest, unusable)
     try:
-        return tuple.__new__(Request, (record, headers, key.decode(), digest, None))
+        aggregate_id = key.decode()
     except UnicodeDecodeError:
         unusable = HeaderError(f"key {key!r} is not UTF-8: an aggregate id is a text")
         return Request(record, headers, key.decode(errors="replace"), digest, unusable)
+    return tuple.__new__(Request, (record, headers, aggregate_id, digest, _text_error(aggregate_id, headers)))
+
+
+def _text_error(aggregate_id: str, headers: CommandHeaders) -> HeaderError | None:
+    """What is wrong with the texts of a command that its events would carry on."""
+    fault = nul_fault(aggregate_id)
+    if fault is not None:
+        return HeaderError(f"the aggregate id {shortened(aggregate_id)} {fault}")
+    fault = nul_fault(headers.command_id)
+    if fault is not None:
+        return HeaderError(f"the command id {shortened(headers.command_id)} {fault}")
+    fault = trail_fault(headers.trail)
+    return None if fault is None else HeaderError(fault)
 
 
 def without_extras(request: Request) -> Request:

@@ -3,8 +3,20 @@
 from eventsource.domain.aggregate import Aggregate
 from eventsource.domain.context import Context
 from eventsource.domain.handlers import applies, creates, decides
+from eventsource.domain.ids import IdForm
 from eventsource.domain.invariants import invariant
 from eventsource.domain.message import Command, Event
 from eventsource.domain.rejected import Rejected
 
-__all__ = ["Aggregate", "Command", "Context", "Event", "Rejected", "applies", "creates", "decides", "invariant"]
+__all__ = [
+    "Aggregate",
+    "Command",
+    "Context",
+    "Event",
+    "IdForm",
+    "Rejected",
+    "applies",
+    "creates",
+    "decides",
+    "invariant",
+]

@@ -13,8 +13,9 @@ from pydantic.fields import FieldInfo
 from typing_extensions import TypeVar, dataclass_transform, get_original_bases
 
 from eventsource.domain.annotations import Scope, alternatives, annotations_of, name_of, resolve, scope_of
-from eventsource.domain.definition import AggregateDefinition, define
+from eventsource.domain.definition import AggregateDefinition, check_creates, define
 from eventsource.domain.handlers import Handler, mark_of, read_handler
+from eventsource.domain.ids import IdForm, Ids, id_form
 from eventsource.domain.message import Command
 from eventsource.domain.state_shapes import FIELD_TYPES
 from eventsource.errors import DefinitionError
@@ -33,17 +34,29 @@ class Aggregate(Generic[C]):
     and `evolve` need no decorator, while what creates keeps its `@creates`. `abstract=True` instead of a name makes a
     base that others inherit fields and methods from. Mistakes are found while the class is defined: `DefinitionError`.
 
+    `ids` declares the form of its ids, which everything that takes an id checks: `UUID`, `int`, a regular expression that the whole
+    id must match, or an `IdForm`. A class without it has that of its base.
+
     `state_revision` is raised by hand when code outside of the class changed in a way that makes other state from the same
     events: what was kept of older states is thrown away then. A change in the class itself is noticed.
     """
 
     __definition__: ClassVar[AggregateDefinition[Any]]
     __own_handlers__: ClassVar[dict[str, Handler]] = {}
+    __id_form__: ClassVar[IdForm | None] = None
 
     def __init_subclass__(
-        cls, *, name: str | None = None, abstract: bool = False, state_revision: int = 1, **arguments: Any
+        cls,
+        *,
+        name: str | None = None,
+        abstract: bool = False,
+        ids: Ids | None = None,
+        state_revision: int = 1,
+        **arguments: Any,
     ) -> None:
         super().__init_subclass__(**arguments)
+        if ids is not None:
+            cls.__id_form__ = id_form(f"aggregate {name_of(cls)}", ids)
         scope = scope_of(cls, sys._getframe(1))
         cls.__own_handlers__ = _own_handlers(cls, scope)
         _check_fields(cls)
@@ -70,8 +83,9 @@ class Aggregate(Generic[C]):
             raise DefinitionError(
                 f"aggregate {name_of(cls)} has state_revision={state_revision!r}: give a whole number from 1 upwards"
             )
-        cls.__definition__ = define(cls, name, _all_handlers(cls, scope), state_revision)
+        cls.__definition__ = define(cls, name, _all_handlers(cls, scope), state_revision, cls.__id_form__)
         _check_union(cls, scope)
+        check_creates(cls.__definition__)
 
 
 def _own_handlers(cls: type, scope: Scope) -> dict[str, Handler]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from typing_extensions import TypeVar
 
@@ -15,15 +15,17 @@ from eventsource.domain.copying import copier, is_changeable
 from eventsource.domain.dispatch import Dispatch
 from eventsource.domain.exact import check_exact_fields
 from eventsource.domain.handlers import Handler
+from eventsource.domain.ids import IdForm
 from eventsource.domain.invariants import Invariant, invariants_of
 from eventsource.domain.message import Command, Event, Message
-from eventsource.errors import DefinitionError
+from eventsource.errors import DefinitionError, InvalidArgument
 
 if TYPE_CHECKING:
     from eventsource.domain.aggregate import Aggregate
 
 A = TypeVar("A", bound="Aggregate[Any]", default="Aggregate[Any]")
 M = TypeVar("M", bound=Message)
+_SHOWN_CHARACTERS: Final = 60
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -49,6 +51,8 @@ class AggregateDefinition(Generic[A]):
     """Raised by hand when code outside of the class makes other state from the same events."""
     handlers: tuple[Handler, ...] = ()
     """Every method that handles a message, bases first."""
+    ids: IdForm | None = None
+    """The form that the class declares for its ids; None: any."""
 
     def __repr__(self) -> str:
         return f"<AggregateDefinition {self.name} of {name_of(self.aggregate)}>"
@@ -70,13 +74,24 @@ class AggregateDefinition(Generic[A]):
         evolved: A = self.dispatch.evolve(state, event)
         return evolved
 
+    def check_id(self, aggregate_id: str) -> None:
+        """Raises `InvalidArgument` for an id that is not of the form that the class declares."""
+        fault = self.ids.fault_of(aggregate_id) if self.ids is not None else None
+        if fault is not None:
+            shown = f"{aggregate_id[:_SHOWN_CHARACTERS]}…" if len(aggregate_id) > _SHOWN_CHARACTERS else aggregate_id
+            raise InvalidArgument(f"the id {shown!r} of aggregate {self.name!r} {fault}")
+
     def check_invariants(self, state: A) -> None:
         """Raises `InvariantBroken` where an invariant returned False, and whatever else it raised."""
         self.dispatch.check_invariants(state)
 
 
 def define(
-    aggregate: type[A], name: str, handlers: Iterable[Handler], state_revision: int = 1
+    aggregate: type[A],
+    name: str,
+    handlers: Iterable[Handler],
+    state_revision: int = 1,
+    ids: IdForm | None = None,
 ) -> AggregateDefinition[A]:
     """Compiles `aggregate`; raises `DefinitionError` where its handlers contradict each other or leave something out."""
     handlers = tuple(handlers)
@@ -120,7 +135,18 @@ def define(
         invariants=invariants,
         state_revision=state_revision,
         handlers=handlers,
+        ids=ids,
     )
+
+
+def check_creates(definition: AggregateDefinition[Any]) -> None:
+    """Raises `DefinitionError` for an aggregate that no event creates."""
+    if not any(handler.creates and not handler.decides for handler in definition.handlers):
+        raise DefinitionError(
+            f"aggregate {name_of(definition.aggregate)} can never exist, since no event creates it: add a classmethod with @creates that "
+            "takes the first event and returns cls(…), and another that takes a command and returns that event; or write abstract=True "
+            "in place of the name, for a base of other aggregates"
+        )
 
 
 def _by_message(aggregate: type, handlers: Iterable[Handler]) -> dict[type[Message], Handler]:

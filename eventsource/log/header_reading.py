@@ -28,6 +28,7 @@ from eventsource.log.headers import (
     Trail,
 )
 from eventsource.log.record import Headers, Record
+from eventsource.log.texts import trail_fault
 
 _native: Any  # a module is never None to mypyc, which would take what follows from that for certain
 try:
@@ -87,7 +88,7 @@ def read_plain_commands(records: list[Record], request: type[R], max_key_bytes: 
     if _native is None:
         return [None] * len(records)
     found: list[R | None] = _native.read_requests(
-        records, request, CommandHeaders, EMPTY_TRAIL, _read_trail, max_key_bytes
+        records, request, CommandHeaders, EMPTY_TRAIL, _read_storable_trail, max_key_bytes
     )
     return found
 
@@ -201,6 +202,14 @@ def _read_trail(es: bytes, start: int) -> Trail:
     if len(texts) < 3 or len(texts) % 2 == 0:
         raise HeaderError("header es ends in the middle of correlation, causation, actor or metadata: see docs/wire.md")
     return Trail(texts[0], texts[1], texts[2], dict(zip(texts[3::2], texts[4::2], strict=True)))
+
+
+def _read_storable_trail(es: bytes, start: int) -> Trail:
+    trail = _read_trail(es, start)
+    fault = trail_fault(trail)
+    if fault is not None:
+        raise HeaderError(fault)
+    return trail
 
 
 def _read_texts(es: bytes, at: int) -> Iterable[str]:

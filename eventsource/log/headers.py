@@ -29,6 +29,8 @@ KIND_EVENT: Final = 2
 KIND_OUTCOME: Final = 3
 BODY_HASH_BYTES: Final = 8
 MAX_COMMAND_ID_BYTES: Final = 1_024
+MAX_TEXT_BYTES: Final = 0xFFFF
+"""The longest correlation id, causation id, actor, and name or value of metadata: a uint16 counts them."""
 NO_CLIENT: Final = bytes(16)
 TRACE_PARENT: Final = "traceparent"  # W3C Trace Context; there only when the trace is sampled
 _SPEC_VERSION_HEADER: Final = ("ce_specversion", SPEC_VERSION)
@@ -40,7 +42,6 @@ COMMAND_FIXED = struct.Struct(
 )  # … sent at (ms), expected version (-1: any), reply partition (-1: none), client id
 EVENT_FIXED = struct.Struct(">BBB16siqq8s")  # … origin topic id, partition, offset, event time (ms), body hash
 TEXT_LENGTH = struct.Struct(">H")
-_MAX_TEXT_BYTES = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +276,7 @@ def _text_bytes(text: str) -> bytes:
     if not text:
         return b"\0\0"
     data = text.encode()
-    if len(data) > _MAX_TEXT_BYTES:
+    if len(data) > MAX_TEXT_BYTES:
         raise EncodeError(
             f"a header text of {len(data)} bytes is too long: keep ids, actor and metadata below 64 KiB each"
         )

@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from eventsource.log.native_bytes cimport write_uint32
 from eventsource.log.native_tuples cimport new_tuple, put
@@ -163,6 +163,10 @@ cdef inline int64_t read_digits(const char *at, Py_ssize_t size) noexcept:
     return value
 
 
+cdef inline bint holds_nul(bytes data) noexcept:
+    return memchr(PyBytes_AS_STRING(data), 0, PyBytes_GET_SIZE(data)) != NULL
+
+
 cdef inline object text_of(Text text):
     return PyUnicode_DecodeUTF8(text.at, text.size, NULL)
 
@@ -213,7 +217,10 @@ cpdef read_command(RawHeaders headers, type cls, no_trail, read_trail):
 def read_requests(
     list records not None, type request_cls not None, type headers_cls not None, no_trail, read_trail, Py_ssize_t max_key_bytes
 ):
-    """A `Request` for each `Record`, or None in its place: for Python's reader."""
+    """A `Request` for each `Record`, or None in its place: for Python's reader.
+
+    `read_trail` raises `HeaderError` for a trail that no command may have.
+    """
     cdef list found = []
     cdef tuple record
     cdef bytes key
@@ -231,7 +238,7 @@ def read_requests(
                 headers = read_command(record[6], headers_cls, no_trail, read_trail)
             except HeaderError:
                 pass
-        if headers is None:
+        if headers is None or holds_nul(key) or "\0" in <str>(<tuple>headers)[0]:
             found.append(None)
             continue
         try:

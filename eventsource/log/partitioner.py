@@ -42,9 +42,14 @@ def partition_for(key: bytes, partitions: int) -> int:
 def aggregate_key(aggregate_id: str | UUID) -> bytes:
     """The record key of an aggregate: its id in UTF-8, a UUID in canonical form.
 
-    Raises `EncodeError` if it is empty or longer than 1,024 bytes.
+    Raises `EncodeError` if it is empty, longer than 1,024 bytes or has no UTF-8 form.
     """
-    key = str(aggregate_id).encode()
+    try:
+        key = str(aggregate_id).encode()
+    except UnicodeEncodeError as error:
+        raise EncodeError(
+            f"an aggregate id with a lone surrogate at index {error.start}, which has no UTF-8 form: no aggregate has it"
+        ) from error
     if not key:
         raise EncodeError("an aggregate id is never empty: it is the record's key and chooses the partition; give one")
     if len(key) > MAX_KEY_BYTES:

@@ -167,7 +167,7 @@ class TestApp:
         name = aggregate.__definition__.name
         if self._app.aggregates.get(name) is not aggregate:
             raise DefinitionError(f"aggregate {name!r} is not one of app {self._app.name!r}: add it to its aggregates")
-        key = key_of(aggregate_id)
+        key = key_of(aggregate, aggregate_id)
         return name, key, partition_for(key, self._app.partitions_of(aggregate))
 
     def _command(

@@ -171,7 +171,7 @@ def test_an_unknown_aggregate_is_told_with_those_there_are(capfd: pytest.Capture
 @pytest.fixture
 def shop(tmp_path: Path) -> None:
     (tmp_path / "main_c.py").write_text(
-        "from eventsource import Aggregate, App\n\n\nclass Wallet(Aggregate, name='wallet'):\n    pass\n\n\n"
+        "from eventsource import App\nfrom tests.creatable import Creatable\n\n\nclass Wallet(Creatable, name='wallet'):\n    pass\n\n\n"
         "shop = App('shop', aggregates=[Wallet])\n"
     )
 

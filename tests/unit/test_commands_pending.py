@@ -8,7 +8,7 @@ import pytest
 
 from eventsource.commands.pending import Pending
 from eventsource.commands.receipt import Receipt
-from eventsource.errors import BrokerUnavailable, DecodeError, LoadUnanswered, NotFound, OutcomeUnknown
+from eventsource.errors import BrokerUnavailable, DecodeError, InvalidArgument, LoadUnanswered, NotFound, OutcomeUnknown
 from eventsource.log.token import Token
 
 RECEIPT = Receipt("c-1", "acc-1", 3, Token(bytes(16), 0, 5, "acc-1", 3))
@@ -144,3 +144,9 @@ def test_a_load_that_is_not_answered_says_that_it_can_be_repeated() -> None:
         load.result(0.001)
     assert isinstance(load.unanswered(1.0), OutcomeUnknown)
     assert load.unanswered(1.0).command_id == "l-1"
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), float("nan"), -1, 10**400])
+def test_a_wait_that_no_clock_can_measure_is_refused(pending: Pending, timeout: float) -> None:
+    with pytest.raises(InvalidArgument, match="give seconds"):
+        pending.result(timeout)

@@ -19,6 +19,7 @@ from typing_extensions import TypeAliasType, TypeVar
 
 from eventsource.domain import Aggregate, Command, Context, Event, Rejected, applies, creates, decides
 from eventsource.errors import AlreadyExists, DefinitionError, NotFound
+from tests.creatable import Creatable
 
 Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=2)]
 CONTEXT = Context(id="acc-1", version=0, time=datetime(2000, 1, 1, tzinfo=UTC), command_id="c", correlation_id="c")
@@ -101,7 +102,7 @@ def test_an_aggregate_is_a_dataclass_with_keyword_only_fields() -> None:
 
 
 def test_a_field_without_a_default_may_follow_one_that_has_one() -> None:
-    class Stock(Aggregate, name="stock"):
+    class Stock(Creatable, name="stock"):
         quantity: int = 0
         article: str
         tags: list[str] = field(default_factory=list)
@@ -174,7 +175,7 @@ class Counted(Event, name="counted"):
     number: int
 
 
-class Tally(Aggregate, name="tally"):
+class Tally(Creatable, name="tally"):
     total: int = 0
 
     @creates
@@ -233,7 +234,7 @@ def test_anything_but_the_aggregates_own_events_is_refused(how: str, message: st
 
 
 def test_a_rejection_out_of_a_generator_comes_through() -> None:
-    class Strict(Aggregate, name="strict"):
+    class Strict(Creatable, name="strict"):
         @decides
         def count(self, command: Count) -> Iterator[Counted]:
             yield Counted(number=1)
@@ -275,7 +276,7 @@ def test_a_method_that_creates_and_returns_no_aggregate_is_refused() -> None:
 
 
 def test_a_method_that_applies_and_returns_something_is_refused() -> None:
-    class Functional(Aggregate, name="functional"):
+    class Functional(Creatable, name="functional"):
         total: int = 0
 
         @applies
@@ -371,7 +372,7 @@ Alias = TypeAliasType("Alias", Deposit | Withdraw)
     [Deposit | Withdraw, Union[Deposit, Withdraw], Annotated[Deposit | Withdraw, "both"], Alias, "Deposit | Withdraw"],  # noqa: UP007
 )
 def test_a_union_of_commands_may_be_written_in_any_way(annotation: Any) -> None:
-    class Sink(Aggregate, name="sink"):
+    class Sink(Creatable, name="sink"):
         @decides
         def swallow(self, command: annotation) -> None: ...
 
@@ -393,7 +394,7 @@ def test_a_union_of_commands_may_be_written_in_any_way(annotation: Any) -> None:
     ],
 )
 def test_what_a_decision_returns_may_be_annotated_in_any_way(annotation: Any) -> None:
-    class Sink(Aggregate, name="sink"):
+    class Sink(Creatable, name="sink"):
         @decides
         def withdraw(self, command: Withdraw) -> annotation: ...
 
@@ -482,11 +483,11 @@ def test_an_annotation_may_name_the_aggregate_itself() -> None:
 
 
 def test_a_module_run_by_exec_with_names_of_its_own_works() -> None:
-    names = {"Aggregate": Aggregate, "decides": decides, "Command": Command, "__name__": "nowhere"}
+    names = {"Creatable": Creatable, "decides": decides, "Command": Command, "__name__": "nowhere"}
     code = """
 from __future__ import annotations
 class Go(Command, name="go"): pass
-class Robot(Aggregate, name="robot"):
+class Robot(Creatable, name="robot"):
     @decides
     def go(self, command: Go) -> None: ...
 """
@@ -564,14 +565,14 @@ def test_a_plain_mixin_of_another_module_brings_its_handlers() -> None:
     with mock.patch.dict(sys.modules, {"mixins": module}):
         exec(code, vars(module))
 
-        class Box(module.Mixin, Aggregate, name="box"):
+        class Box(module.Mixin, Creatable, name="box"):
             pass
 
     assert set(Box.__definition__.commands) == {"count"}
 
 
 def test_a_marked_method_replaces_the_inherited_one() -> None:
-    class Twice(Counts, Aggregate, name="twice"):
+    class Twice(Counts, Creatable, name="twice"):
         @decides
         def count(self, command: Count) -> list[Counted]:
             return [super().count(command), super().count(command)]
@@ -580,7 +581,7 @@ def test_a_marked_method_replaces_the_inherited_one() -> None:
 
 
 def test_an_abstract_base_may_leave_methods_abstract() -> None:
-    class Priced(Aggregate, ABC, abstract=True):
+    class Priced(Creatable, ABC, abstract=True):
         @abstractmethod
         def price(self) -> int: ...
 
@@ -601,7 +602,7 @@ def test_an_abstract_base_may_leave_methods_abstract() -> None:
 def test_a_user_may_act_when_aggregates_are_defined() -> None:
     seen: list[tuple[str, str]] = []
 
-    class Registered(Aggregate, abstract=True):
+    class Registered(Creatable, abstract=True):
         def __init_subclass__(cls, *, topic: str = "none", **arguments: Any) -> None:
             super().__init_subclass__(**arguments)
             seen.append((cls.__name__, topic))

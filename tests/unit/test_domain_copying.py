@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from eventsource.domain import Aggregate, Event
+from eventsource.domain import Event
+from tests.creatable import Creatable
 
 
 class Colour(Enum):
@@ -75,7 +76,7 @@ class Text(str):
     pass
 
 
-class Thing(Aggregate, name="thing"):
+class Thing(Creatable, name="thing"):
     held: Any
     other: Any = None
     number: int = 0
@@ -236,7 +237,7 @@ def test_sets_and_byte_arrays_are_not_shared(held: Any, change: Any) -> None:
 
 
 def test_an_annotation_that_says_less_than_the_truth_shares_nothing() -> None:
-    class Careless(Aggregate, name="careless"):
+    class Careless(Creatable, name="careless"):
         tags: Sequence[str] = ()
         label: str = ""
 
@@ -268,7 +269,7 @@ def test_what_holds_itself_or_the_aggregate_is_copied() -> None:
 
 
 def test_attributes_that_are_no_fields_are_copied_too() -> None:
-    class Cached(Aggregate, name="cached"):
+    class Cached(Creatable, name="cached"):
         number: int
 
         @cached_property
@@ -287,7 +288,7 @@ def test_an_aggregate_with_slots_is_copied() -> None:
     class Slotted:
         __slots__ = ("cache",)
 
-    class Box(Slotted, Aggregate, name="box"):
+    class Box(Slotted, Creatable, name="box"):
         number: int
 
     box = Box(number=1)
@@ -298,7 +299,7 @@ def test_an_aggregate_with_slots_is_copied() -> None:
 
 
 def test_an_aggregates_own_way_to_be_copied_is_honoured() -> None:
-    class Own(Aggregate, name="own"):
+    class Own(Creatable, name="own"):
         number: int
 
         def __deepcopy__(self, memo: dict[int, Any]) -> Own:
@@ -310,7 +311,7 @@ def test_an_aggregates_own_way_to_be_copied_is_honoured() -> None:
 def test_the_copy_is_made_without_the_constructor() -> None:
     made = []
 
-    class Box(Aggregate, name="box"):
+    class Box(Creatable, name="box"):
         number: int
 
         def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from eventsource.domain import Aggregate, Command, Context, Event, applies, creates, decides
 from eventsource.errors import DefinitionError
+from tests.creatable import Creatable
 
 if TYPE_CHECKING:
     from collections import OrderedDict as OnlyForCheckers
@@ -523,7 +524,7 @@ def test_a_default_by_pydantics_field_is_refused() -> None:
 
 
 def test_what_the_class_shares_on_purpose_is_no_default() -> None:
-    class Robot(Aggregate, name="robot"):
+    class Robot(Creatable, name="robot"):
         known: ClassVar[list[str]] = []
         parts: list[str] = dataclasses.field(default_factory=list)
 
@@ -538,7 +539,7 @@ def test_an_aggregate_without_a_name_is_refused() -> None:
 
 
 def test_the_name_of_a_base_is_not_inherited() -> None:
-    class Base(Aggregate, name="base"):
+    class Base(Creatable, name="base"):
         pass
 
     with refused("aggregate Robot has no name"):
@@ -569,3 +570,30 @@ def test_mistakes_in_an_abstract_base_are_found_there() -> None:
 
             @decides
             def go(self, command, context: Context): ...
+
+
+def test_an_aggregate_that_nothing_creates_is_refused() -> None:
+    with refused(
+        "aggregate Robot can never exist", "add a classmethod with @creates that takes the first event", "abstract=True"
+    ):
+
+        class Robot(Aggregate, name="robot"):
+            @decides
+            def go(self, command: Go) -> Gone: ...
+
+            @applies
+            def on_gone(self, event: Gone) -> None: ...
+
+    with refused("aggregate Arm can never exist"):
+
+        class Arm(Aggregate, name="arm"):
+            pass
+
+
+def test_an_aggregate_that_only_appended_events_create_is_none_of_these() -> None:
+    class Robot(Aggregate, name="robot"):
+        @creates
+        @classmethod
+        def on_opened(cls, event: Opened) -> Self: ...
+
+    assert list(Robot.__definition__.events) == ["opened"]
