@@ -24,7 +24,7 @@ app = typer.Typer(help="The app's read models in Postgres.", no_args_is_help=Tru
 
 @app.command("list")
 def list_command(reference: Reference = None, json: Json = False) -> None:
-    """Show how far each projection is; the ends of transactions count as offsets."""
+    """Show how far each projection is, and in what its table differs from its class; the ends of transactions count as offsets."""
     from projections.status import projection_statuses
 
     statuses = projection_statuses(find_app(reference), load_settings())
@@ -47,6 +47,9 @@ def list_command(reference: Reference = None, json: Json = False) -> None:
             for status in statuses
         ),
     )
+    for status in statuses:
+        for difference in status.differences:
+            note(f"{status.name}: {difference}")
 
 
 @app.command("rebuild")
@@ -110,6 +113,8 @@ def _print_report(report: RebuildReport, *, json: bool) -> None:
     if json:
         print_json(asdict(report) | {"seconds": round(report.seconds, 3), "events_per_second": per_second})
         return
+    for change in report.changes:
+        note(f"{report.projection}: changed, since {change}")
     note(
         f"{report.projection}: {counted(report.events, 'event')} of {counted(report.records, 'record')} folded into "
         f"{counted(report.rows, 'row')} in {report.seconds:.1f} s ({per_second:,} events/s)"
@@ -127,4 +132,5 @@ def _document(status: ProjectionStatus) -> dict[str, Any]:
         "end": status.end,
         "lag": status.lag,
         "state": status.state.value,
+        "differences": list(status.differences),
     }

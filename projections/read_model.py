@@ -177,6 +177,12 @@ def _check_columns(cls: type[ReadModel]) -> None:
             raise DefinitionError(
                 f"{cls.__qualname__}: the name {name!r} is longer than the {MAX_IDENTIFIER_BYTES} bytes that Postgres takes: shorten it"
             )
+    for key in table.foreign_keys:
+        if not key.target_fullname.startswith(f"{table.name}."):
+            raise DefinitionError(
+                f"{cls.__qualname__}.{key.parent.name} has a foreign key to {key.target_fullname}: every read model is written and rebuilt "
+                "on its own, so leave the key out, and join the tables in queries"
+            )
     for column in table.columns:
         if column.computed is not None or column.identity is not None:
             raise DefinitionError(

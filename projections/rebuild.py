@@ -40,13 +40,17 @@ _EVENTS_LEFT_TO_WORKERS: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class RebuildReport:
-    """What a rebuild did. `records` are those that were read, `events` those of them that the projection folds."""
+    """What a rebuild did. `records` are those that were read, `events` those of them that the projection folds.
+
+    `changes` are the differences between table and class that it removed: columns, constraints, indexes, defaults.
+    """
 
     projection: str
     records: int
     events: int
     rows: int
     seconds: float
+    changes: tuple[str, ...] = ()
 
 
 def rebuild(
@@ -58,7 +62,7 @@ def rebuild(
     schemas: SchemaStore | None = None,
     clock: Clock | None = None,
 ) -> RebuildReport:
-    """Empties the table of projection `name`, makes it anew if its shape changed, and folds the whole log into it.
+    """Empties the table of projection `name`, makes it what the class asks for, and folds the whole log into it.
 
     Workers may run: they wait, and carry on from where the rebuild ends. Readers see the table grow. Raises `SettingsError` if
     the app has no such projection, `ReadModelRebuilding` if it is being rebuilt already, `ProjectionFailed`,
@@ -109,6 +113,7 @@ class _Replay:
         self._clock = clock
         self._records = 0
         self._events = 0
+        self._changes: list[str] = []
 
     def run(self, progress: Progress) -> RebuildReport:
         began = self._clock.monotonic()
@@ -135,6 +140,7 @@ class _Replay:
             events=self._events,
             rows=rows,
             seconds=self._clock.monotonic() - began,
+            changes=tuple(self._changes),
         )
 
     @contextlib.contextmanager
@@ -182,24 +188,12 @@ class _Replay:
             try:
                 # A savepoint: a lock that is not available now must not cost the connection, and with it the session locks.
                 with connection.transaction():
-                    self._empty(connection, topics)
+                    self._changes = store.empty(connection, topics)
             except psycopg.errors.LockNotAvailable as error:
                 raise _TableInUse(
                     f"the table {store.table.name!r} is in use by a session that does not end: see pg_stat_activity for one that is idle "
                     "in a transaction, end it, and rebuild again"
                 ) from error
-
-    def _empty(self, connection: PgConnection, topics: list[Topic]) -> None:
-        store = self._store
-        registered = store.registry.find(connection, store.name)
-        if registered is not None and store.is_as_registered(registered) and store.table.exists(connection):
-            store.table.truncate(connection)
-            store.table.create_indexes(connection)
-            store.begin_positions(connection, topics)
-        else:
-            if registered is not None:
-                store.drop_table(connection, registered.table)
-            store.begin(connection, topics)
 
     def _replay(self, ends: Mapping[tuple[str, int], int], progress: Progress) -> None:
         total = sum(ends.values())

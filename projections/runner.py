@@ -143,9 +143,10 @@ class _Share:
         self._topics: list[Topic] = []
 
     def prepare(self) -> None:
-        """Makes what is missing in the database, and checks the rest."""
+        """Makes what is missing in the database, checks the rest, and logs in what the table differs from the class."""
         self.find_topics()
-        self._store.prepare(self._topics)
+        for difference in self._store.prepare(self._topics):
+            _log.warning("read_model_differs", projection=self._plan.definition.name, difference=difference)
 
     def find_topics(self) -> None:
         """Asks the broker which topics bear the names now."""

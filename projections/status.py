@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 import psycopg
 
@@ -20,6 +21,10 @@ from projections.plan import Plan
 from projections.registry import Registered
 from projections.store import ProjectionStore, Topic, outdated_by
 
+_NOT_COMPARED: Final = (
+    "table and class were not compared, which takes a temporary table: grant TEMPORARY on the database to this user"
+)
+
 
 class State(Enum):
     """What can be said of a read model from outside. Whether a worker runs is not known there."""
@@ -30,7 +35,7 @@ class State(Enum):
     CAUGHT_UP = "caught up"
     REBUILDING = "rebuilding"
     OUTDATED = "outdated"
-    """It was built by another revision or shape, or from other topics: it must be rebuilt."""
+    """It was built by another revision or shape, or from other topics, or its table was changed: it must be rebuilt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class ProjectionStatus:
     position: int
     end: int
     state: State
+    differences: tuple[str, ...] = ()
+    """In what the table differs from the class, with the statements that remove a difference."""
 
     @property
     def lag(self) -> int:
@@ -76,6 +83,10 @@ def _status(plan: Plan, database: Database, admin: LogAdmin) -> ProjectionStatus
     with database.transaction() as connection:
         registered, positions = _stored(store, connection)
         rebuilding = not try_share_for_transaction(connection, store.lock)
+        exists = store.table.exists(connection)
+        found = store.differences(connection) if registered is not None and exists and not rebuilding else []
+        told = (_NOT_COMPARED,) if found is None else tuple(one.describe(connection) for one in found)
+    usable = exists and not any(one.blocks for one in found or ())
     position = sum_reached(positions, topics, ends)
     return ProjectionStatus(
         name=store.name,
@@ -85,7 +96,8 @@ def _status(plan: Plan, database: Database, admin: LogAdmin) -> ProjectionStatus
         partitions=len(plan.partitions),
         position=position,
         end=end,
-        state=_state(store, registered, positions, topics, rebuilding=rebuilding, behind=position < end),
+        state=_state(store, registered, positions, topics, rebuilding=rebuilding, usable=usable, behind=position < end),
+        differences=told,
     )
 
 
@@ -120,6 +132,7 @@ def _state(
     topics: Sequence[Topic],
     *,
     rebuilding: bool,
+    usable: bool,
     behind: bool,
 ) -> State:
     if rebuilding:
@@ -128,6 +141,6 @@ def _state(
         return State.NOT_BUILT
     ids = {topic.name: topic.id for topic in topics}
     other_topics = any(ids.get(position.topic, position.topic_id) != position.topic_id for position in positions)
-    if other_topics or outdated_by(registered, store.plan.definition, store.table) is not None:
+    if other_topics or not usable or outdated_by(registered, store.plan.definition, store.table) is not None:
         return State.OUTDATED
     return State.BEHIND if behind else State.CAUGHT_UP

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from eventsource.consuming.catalog import schema_exists
@@ -17,6 +18,7 @@ from eventsource.log.recorded import Recorded
 from projections.culprit import KeysRefused, blame, blame_keys
 from projections.definition import ProjectionDefinition
 from projections.fold import Changes, fold
+from projections.layout import Difference, differences
 from projections.plan import Plan
 from projections.read_model import MAX_IDENTIFIER_BYTES
 from projections.registry import Registered, Registry
@@ -54,9 +56,10 @@ class ProjectionStore:
 
     # --- beginning -----------------------------------------------------------------------------------------------
 
-    def prepare(self, topics: Sequence[Topic]) -> None:
-        """Makes schema, tables and positions that are missing. Raises `ReadModelOutdated` if what is there is something else.
+    def prepare(self, topics: Sequence[Topic]) -> list[str]:
+        """Makes schema, tables, indexes and positions that are missing. Raises `ReadModelOutdated` if what is there is something else.
 
+        Returns the differences between table and class that keep nothing from working, with the statements that remove them.
         Two workers that begin at once take turns.
         """
         with self.database.transaction() as connection:
@@ -68,10 +71,29 @@ class ProjectionStore:
                         "a table of that name is there, which no projection is recorded to have made: drop or rename it"
                     )
                 self.begin(connection, topics)
-                return
+                return []
+            if registered.revision == self.revision and registered.table == self.table.name:
+                self._check_exists(connection)
+                found = self.differences(connection)
+                if registered.shape != self.table.shape or any(one.blocks for one in found or ()):
+                    raise self._outdated(other_than(found))
             self.check(registered)
             self._check_positions(connection, registered, topics)
-            self.table.create_indexes(connection)
+            return self._make_indexes(connection)
+
+    def differences(self, connection: PgConnection) -> list[Difference] | None:
+        """How the table differs from the class; None where the user may not make the temporary table that this takes."""
+        return differences(connection, self.table)
+
+    def _make_indexes(self, connection: PgConnection) -> list[str]:
+        try:
+            with connection.transaction():
+                self.table.create_indexes(connection)
+        except psycopg.IntegrityError as error:
+            raise self._outdated(
+                f"an index of the class does not fit the rows: {' '.join(str(error).split())}"
+            ) from error
+        return [one.describe(connection) for one in self.differences(connection) or ()]
 
     def make_schema(self, connection: PgConnection) -> None:
         """Makes the Postgres schema and the framework's own tables, one worker at a time."""
@@ -113,13 +135,37 @@ class ProjectionStore:
         if reason is not None:
             raise self._outdated(reason)
 
-    def is_as_registered(self, registered: Registered) -> bool:
-        """Whether the table need only be emptied, not made anew."""
-        return (registered.table, registered.shape) == (self.table.name, self.table.shape)
+    def empty(self, connection: PgConnection, topics: Sequence[Topic]) -> list[str]:
+        """Leaves the table empty and as the class asks for it, and all positions at the start.
 
-    def _check_positions(self, connection: PgConnection, registered: Registered, topics: Sequence[Topic]) -> None:
+        Returns what was changed. A table whose columns differ is dropped and made again; otherwise it keeps what others have
+        on it, such as grants and views, and indexes, constraints and defaults are changed in place.
+        """
+        registered = self.registry.find(connection, self.name)
+        is_same = registered is not None and registered.table == self.table.name and self.table.exists(connection)
+        found = self.differences(connection) if is_same else None
+        fits = is_same and registered is not None and registered.shape == self.table.shape
+        if found is not None:
+            fits = all(one.statements for one in found)
+        if not fits:
+            if registered is not None:
+                self.drop_table(connection, registered.table)
+            self.begin(connection, topics)
+            return [one.text for one in found or ()]
+        self.table.truncate(connection)
+        for one in found or ():
+            for statement in one.statements:
+                connection.execute(statement)
+        self.table.create_indexes(connection)
+        self.begin_positions(connection, topics)
+        return [one.text for one in found or ()]
+
+    def _check_exists(self, connection: PgConnection) -> None:
         if not self.table.exists(connection):
             raise self._outdated(f"its table {self.table.name!r} is gone")
+
+    def _check_positions(self, connection: PgConnection, registered: Registered, topics: Sequence[Topic]) -> None:
+        self._check_exists(connection)
         found = self.positions.read(connection, self.name, self.revision)
         added = [topic for topic in topics if topic.name not in registered.topics]
         for topic in topics:
@@ -146,7 +192,7 @@ class ProjectionStore:
 
     def _outdated(self, reason: str) -> ReadModelOutdated:
         return ReadModelOutdated(
-            f"the read model of projection {self.name!r} in schema {self.schema!r} cannot be carried on: {reason}; build it anew with "
+            f"the read model of projection {self.name!r} in schema {self.schema!r} cannot be carried on: {reason}; rebuild it with "
             f"`eventsource projections rebuild {self.name}`"
         )
 
@@ -233,8 +279,16 @@ def outdated_by(registered: Registered | None, definition: ProjectionDefinition[
     if registered.table != table.name:
         return f"it was built into the table {registered.table!r}, and this one is {table.name!r}"
     if registered.shape != table.shape:
-        return "its columns, types or keys are not those of the read model any more"
+        return other_than(None)
     return None
+
+
+def other_than(found: Sequence[Difference] | None) -> str:
+    """Says that a table is not that of the class any more, with the differences where they are known."""
+    told = "; ".join(one.text for one in found or ())
+    return "its columns, types, keys or constraints are not those of the read model any more" + (
+        f": {told}" if told else ""
+    )
 
 
 def checked_schema(name: str) -> str:

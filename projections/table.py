@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from psycopg import sql
-from sqlalchemy import Index, MetaData, Table
+from sqlalchemy import MetaData, Table
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.schema import ColumnCollectionConstraint, CreateIndex, CreateTable
 
@@ -17,6 +18,8 @@ from projections.read_model import ReadModel
 # SQLAlchemy's own text for types and tables, without an engine. Its parameters are never used.
 DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy left it so
 
+_CREATE: Final = re.compile(r"^CREATE( \w+)? TABLE ")  # UNLOGGED, say
+
 
 class ModelTable:
     """The table of one read model in one Postgres schema."""
@@ -25,9 +28,17 @@ class ModelTable:
         self.schema = schema
         self.name = model.__tablename__
         self.identifier = sql.Identifier(schema, self.name)
-        self._table = model.__table__.to_metadata(MetaData(), schema=schema)
+        self._unplaced = model.__table__
+        self._table = self._unplaced.to_metadata(MetaData(), schema=schema)
         self.shape = sha256(shape_text(self._table).encode()).hexdigest()
         """A digest of columns, types, keys and constraints; indexes and defaults may change without a rebuild."""
+        self.constraint_names = frozenset(
+            constraint.name for constraint in self._table.constraints if isinstance(constraint.name, str)
+        )
+        """Those that the class gives itself; Postgres makes up the others."""
+        self._indexes = {
+            DIALECT.identifier_preparer.format_index(index).strip('"'): index for index in self._table.indexes
+        }
         self.has_deferred_constraints = any(
             constraint.initially is not None and constraint.initially.upper() == "DEFERRED"
             for constraint in self._table.constraints
@@ -43,10 +54,51 @@ class ModelTable:
 
     def create_indexes(self, connection: PgConnection) -> None:
         """Makes the indexes that are missing."""
-        for index in sorted(self._table.indexes, key=_index_name):
-            statement = CreateIndex(index)
-            if not relation_exists(connection, self.schema, DIALECT.identifier_preparer.format_index(index).strip('"')):
-                connection.execute(_statement(statement))
+        for name in sorted(self._indexes):
+            if not relation_exists(connection, self.schema, name):
+                connection.execute(self.create_index(name))
+
+    def create_temporary(self, connection: PgConnection) -> None:
+        """Makes a temporary table of the same columns, constraints and indexes, for its catalog entries."""
+        # The model's own table is in no schema: its statement makes a temporary one. Generated names of indexes contain the schema.
+        connection.execute(sql.SQL(_CREATE.sub("CREATE TEMPORARY TABLE ", _text(CreateTable(self._unplaced)), count=1)))
+        placed, unplaced = (DIALECT.identifier_preparer.format_table(table) for table in (self._table, self._unplaced))
+        for index in self._indexes.values():
+            statement = _text(CreateIndex(index)).replace(f" ON {placed} ", f" ON pg_temp.{unplaced} ", 1)
+            connection.execute(sql.SQL(statement))
+
+    # --- statements that change it --------------------------------------------------------------------------------
+
+    def create_index(self, name: str) -> sql.Composed:
+        """The statement that makes the index of that name."""
+        return sql.Composed([_statement(CreateIndex(self._indexes[name]))])
+
+    def drop_index(self, name: str) -> sql.Composed:
+        """The statement that drops an index of the table."""
+        return sql.SQL("DROP INDEX {}").format(sql.Identifier(self.schema, name))
+
+    def add_constraint(self, name: str, definition: str) -> sql.Composed:
+        """The statement that adds a constraint, defined as the catalog shows it; `itself` is the table."""
+        before, references, after = definition.partition("REFERENCES itself(")
+        # the catalog's own text of the class's constraint
+        parts: list[sql.Composable] = [sql.SQL(before)]
+        if references:
+            parts += [sql.SQL("REFERENCES "), self.identifier, sql.SQL("("), sql.SQL(after)]
+        return self._alter(sql.SQL("ADD CONSTRAINT {} {}").format(sql.Identifier(name), sql.Composed(parts)))
+
+    def drop_constraint(self, name: str) -> sql.Composed:
+        """The statement that drops a constraint of the table."""
+        return self._alter(sql.SQL("DROP CONSTRAINT {}").format(sql.Identifier(name)))
+
+    def set_default(self, column: str, expression: str | None) -> sql.Composed:
+        """The statement that sets a column's default to an expression as the catalog shows it, or takes it away."""
+        change = sql.SQL("DROP DEFAULT") if expression is None else sql.SQL("SET DEFAULT ") + sql.SQL(expression)
+        return self._alter(sql.SQL("ALTER COLUMN {} {}").format(sql.Identifier(column), change))
+
+    def _alter(self, change: sql.Composed) -> sql.Composed:
+        return sql.SQL("ALTER TABLE {} {}").format(self.identifier, change)
+
+    # --- rows ------------------------------------------------------------------------------------------------------
 
     def truncate(self, connection: PgConnection) -> None:
         """Deletes all rows."""
@@ -82,10 +134,10 @@ def type_text(type_: Any) -> str:
     return str(type_.compile(dialect=DIALECT))
 
 
+def _text(element: Any) -> str:
+    return str(element.compile(dialect=DIALECT)).strip().replace("%%", "%")
+
+
 def _statement(element: Any) -> sql.SQL:
     # made of the model's own names by SQLAlchemy, which quotes them
-    return sql.SQL(str(element.compile(dialect=DIALECT)).strip().replace("%%", "%"))
-
-
-def _index_name(index: Index) -> str:
-    return str(index.name)
+    return sql.SQL(_text(element))

@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Computed, Index, Numeric, String
+from sqlalchemy import Computed, ForeignKey, Index, Numeric, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.schema import CreateTable
 
 from eventsource.errors import DefinitionError
 from projections import ReadModel
@@ -191,6 +192,27 @@ def test_a_name_that_postgres_would_cut_is_refused():
         class Long(ReadModel):
             __tablename__ = "t" * 64
             id: Mapped[str] = mapped_column(primary_key=True)
+
+
+@pytest.mark.parametrize("target", ["others.id", Everything.__table__.c.id], ids=["by name", "by column"])
+def test_a_foreign_key_to_another_table_is_refused(target):
+    with refused(
+        r"Child.parent has a foreign key to (others|everything)\.id: every read model is written and rebuilt on its own"
+    ):
+
+        class Child(ReadModel):
+            __tablename__ = "child"
+            id: Mapped[str] = mapped_column(primary_key=True)
+            parent: Mapped[str | None] = mapped_column(Text(), ForeignKey(target))
+
+
+def test_a_foreign_key_to_the_table_itself_is_its_own_affair():
+    class Tree(ReadModel):
+        __tablename__ = "tree"
+        id: Mapped[str] = mapped_column(primary_key=True)
+        parent: Mapped[str | None] = mapped_column(ForeignKey("tree.id"))
+
+    assert "REFERENCES s.tree (id)" in str(CreateTable(ModelTable(Tree, "s")._table))
 
 
 def test_a_column_that_the_database_fills_is_refused():

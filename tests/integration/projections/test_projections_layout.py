@@ -1,0 +1,264 @@
+"""A table and its class: every difference is made by a rebuild, and named before it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import types
+from typing import Any
+
+import pytest
+from bank_app import Account, Noted, Opened, bank
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from eventsource.app import App
+from eventsource.consuming.database import Database
+from eventsource.errors import ReadModelOutdated
+from projections import Projection, ReadModel, projects, rebuild
+from projections.plan import Plan
+from projections.status import State, projection_statuses
+from projections.store import ProjectionStore, Topic
+
+TEXT = Mapped[str | None]
+
+
+def projection(*arguments: Any, **columns: Any) -> Any:
+    """A projection whose table has these arguments, and the columns `id`, `name`, `n` unless they are given."""
+    given = {
+        "id": (Mapped[str], mapped_column(primary_key=True)),
+        "name": (TEXT, None),
+        "n": (Mapped[int | None], None),
+    } | columns
+    model = types.new_class(
+        "Row",
+        (ReadModel,),
+        {},
+        lambda body: body.update(
+            __tablename__="laid",
+            __table_args__=arguments,
+            __module__=__name__,
+            __annotations__={name: annotation for name, (annotation, _) in given.items()},
+            **{name: column for name, (_, column) in given.items() if column is not None},
+        ),
+    )
+
+    def on_opened(self: Any, event: Any, row: Any) -> None: ...
+
+    on_opened.__annotations__ = {"event": Opened | Noted, "row": model}
+    return types.new_class(
+        "Laid",
+        (Projection[model],),
+        {"name": "laid"},
+        lambda body: body.update(on_opened=projects(key=lambda event: event)(on_opened)),
+    )
+
+
+# What each variant asks for besides columns, and whether it differs from `plain` in the columns.
+VARIANTS: dict[str, Any] = {
+    "plain": projection,
+    "index": lambda: projection(name=(TEXT, mapped_column(index=True))),
+    "index under another name": lambda: projection(Index("by_name", "name")),
+    "that index on another column": lambda: projection(Index("by_name", "n")),
+    "that index of both": lambda: projection(Index("by_name", "name", "n")),
+    "unique index": lambda: projection(name=(TEXT, mapped_column(index=True, unique=True))),
+    "index of an expression": lambda: projection(Index("by_name", text("lower(name)"))),
+    "index of another expression": lambda: projection(Index("by_name", text("upper(name)"))),
+    "partial index": lambda: projection(Index("by_name", "name", postgresql_where=text("n > 0"))),
+    "another partial index": lambda: projection(Index("by_name", "name", postgresql_where=text("n > 1"))),
+    "hash index": lambda: projection(Index("by_name", "name", postgresql_using="hash")),
+    "covering index": lambda: projection(Index("by_name", "name", postgresql_include=["n"])),
+    "unique": lambda: projection(name=(TEXT, mapped_column(unique=True))),
+    "unique under a name": lambda: projection(UniqueConstraint("name", name="by_name")),
+    "unique of both": lambda: projection(UniqueConstraint("name", "n", name="by_name")),
+    "deferrable": lambda: projection(UniqueConstraint("name", name="by_name", deferrable=True, initially="DEFERRED")),
+    "check": lambda: projection(CheckConstraint("n > 0")),
+    "another check": lambda: projection(CheckConstraint("n > 1")),
+    "check under a name": lambda: projection(CheckConstraint("n > 0", name="positive")),
+    "foreign key": lambda: projection(name=(TEXT, mapped_column(ForeignKey("laid.id")))),
+    "another foreign key": lambda: projection(name=(TEXT, mapped_column(ForeignKey("laid.id", ondelete="CASCADE")))),
+    "default": lambda: projection(n=(Mapped[int | None], mapped_column(server_default="5"))),
+    "another default": lambda: projection(n=(Mapped[int | None], mapped_column(server_default=text("5 + 1")))),
+    "not null": lambda: projection(n=(Mapped[int], mapped_column(default=0))),
+    "column": lambda: projection(more=(TEXT, None)),
+    "another key": lambda: projection(n=(Mapped[int], mapped_column(primary_key=True, default=0))),
+    "type": lambda: projection(n=(Mapped[Any], mapped_column(Numeric(10, 2), nullable=True))),
+    "length": lambda: projection(name=(TEXT, mapped_column(String(10)))),
+}
+IN_PLACE = [name for name in VARIANTS if name not in ("not null", "column", "another key", "type", "length")]
+
+
+@pytest.fixture
+def store_of(settings):
+    database = Database(settings.postgres, application_name="layout test")
+
+    def make(variant: Any) -> ProjectionStore:
+        app = App("bank", aggregates=[Account], consumers=[variant], partitions=4)
+        return ProjectionStore(Plan(variant.__definition__, app, settings.namespace), database)
+
+    yield make
+    database.close()
+
+
+def topics(store: ProjectionStore) -> list[Topic]:
+    return [Topic(name, bytes(16), 4) for name in store.plan.aggregates]
+
+
+def found(store: ProjectionStore) -> list[str]:
+    with store.database.transaction() as connection:
+        return [one.text for one in store.differences(connection)]
+
+
+def emptied(store: ProjectionStore) -> list[str]:
+    with store.database.transaction() as connection:
+        return store.empty(connection, topics(store))
+
+
+SAME = {("unique under a name", "unique"), ("check under a name", "check")}
+"""Where the class gives no name, any does."""
+
+
+def test_a_rebuild_from_any_class_to_any_other_leaves_no_difference(store_of, seed, sweep):
+    stores = {name: store_of(make()) for name, make in VARIANTS.items()}
+    first = stores["plain"]
+    first.prepare(topics(first))
+    pairs = list(itertools.permutations(VARIANTS, 2))
+    random.Random(seed).shuffle(pairs)
+    pairs.sort(key=lambda pair: "plain" not in pair)
+    for before, after in pairs[: sweep.times(90, len(pairs))]:
+        emptied(stores[before])
+        assert found(stores[before]) == [], f"{before}, after some other"
+        is_same = (before, after) in SAME
+        assert (found(stores[after]) == []) is is_same, f"from {before} to {after}: a difference that is not seen"
+        assert (emptied(stores[after]) == []) is is_same
+        assert found(stores[after]) == [], f"from {before} to {after}"
+
+
+@pytest.mark.parametrize("name", [name for name in IN_PLACE if name != "plain"])
+def test_a_rebuild_that_changes_no_column_keeps_views_and_grants(store_of, tables, name):
+    plain, other = store_of(VARIANTS["plain"]()), store_of(VARIANTS[name]())
+    plain.prepare(topics(plain))
+    tables("CREATE VIEW seen AS SELECT id FROM laid")
+    tables("GRANT SELECT ON laid TO PUBLIC")
+    for store in (other, plain):
+        emptied(store)
+        assert tables("SELECT has_table_privilege('public', 'laid', 'SELECT')") == [(True,)]
+        assert tables("SELECT * FROM seen") == []
+
+
+def test_an_index_that_is_taken_out_of_the_class_is_named_until_a_rebuild_drops_it(store_of, tables):
+    with_index, without = store_of(VARIANTS["partial index"]()), store_of(VARIANTS["plain"]())
+    with_index.prepare(topics(with_index))
+    for _ in range(2):
+        (told,) = without.prepare(topics(without))
+        assert told == (
+            "the index 'by_name' of the table, USING btree (name) WHERE (n > 0), is not in the class: "
+            f'DROP INDEX "{without.schema}"."by_name"'
+        )
+    tables(told.rpartition(": ")[2])
+    assert without.prepare(topics(without)) == []
+    assert with_index.prepare(topics(with_index)) == []
+    emptied(without)
+    assert tables("SELECT 1 FROM pg_indexes WHERE indexname = 'by_name' AND schemaname = %s", [without.schema]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("CREATE INDEX mine ON laid (n)", "the index 'mine' of the table, USING btree (n), is not in the class"),
+        ("ALTER TABLE laid ADD CONSTRAINT mine CHECK (n > 7)", "the constraint 'mine' of the table, CHECK"),
+        ("ALTER TABLE laid ADD CONSTRAINT mine UNIQUE (n)", "the constraint 'mine' of the table, UNIQUE (n), is"),
+        (
+            "ALTER TABLE laid ALTER n SET DEFAULT 3",
+            "the column 'n' has the default 3 in the table and None in the class",
+        ),
+        ("ALTER TABLE laid ADD mine int", "the column 'mine' of the table is not in the class"),
+    ],
+)
+def test_what_somebody_changed_by_hand_is_named_and_taken_back_by_a_rebuild(store_of, tables, change, told):
+    store = store_of(VARIANTS["plain"]())
+    store.prepare(topics(store))
+    tables(change)
+    (found_,) = store.prepare(topics(store))
+    assert found_.startswith(told)
+    store.read_positions(topics(store))
+    emptied(store)
+    assert store.prepare(topics(store)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("ALTER TABLE laid DROP COLUMN name", "the column 'name' of the class is not in the table"),
+        (
+            "ALTER TABLE laid ALTER name TYPE varchar(3)",
+            "the column 'name' is character varying(3) NULL in the table and text NULL in the class",
+        ),
+        ("ALTER TABLE laid ALTER n SET NOT NULL", "the column 'n' is bigint NOT NULL in the table and bigint NULL"),
+        ("ALTER TABLE laid ADD mine int NOT NULL", "the column 'mine' of the table is not in the class"),
+    ],
+)
+def test_a_table_into_which_rows_do_not_fit_must_be_rebuilt(store_of, tables, change, told):
+    store = store_of(VARIANTS["plain"]())
+    store.prepare(topics(store))
+    tables(change)
+    with pytest.raises(ReadModelOutdated) as caught:
+        store.prepare(topics(store))
+    assert told in str(caught.value)
+    assert "rebuild it with `eventsource projections rebuild laid`" in str(caught.value)
+    emptied(store)
+    assert store.prepare(topics(store)) == []
+
+
+def test_a_class_that_asks_for_another_constraint_says_which(store_of):
+    plain, checked = store_of(VARIANTS["plain"]()), store_of(VARIANTS["check under a name"]())
+    plain.prepare(topics(plain))
+    with pytest.raises(
+        ReadModelOutdated, match=r"the constraint 'positive' of the class, CHECK \(\(n > 0\)\), is not in the table"
+    ):
+        checked.prepare(topics(checked))
+
+
+def test_a_unique_index_that_the_rows_contradict_is_named(store_of, tables):
+    plain, unique = store_of(VARIANTS["plain"]()), store_of(VARIANTS["unique index"]())
+    plain.prepare(topics(plain))
+    tables("INSERT INTO laid (id, name) VALUES ('a', 'x'), ('b', 'x')")
+    with pytest.raises(
+        ReadModelOutdated, match=r"an index of the class does not fit the rows: could not create unique index"
+    ):
+        unique.prepare(topics(unique))
+
+
+def test_the_temporary_table_is_gone_and_shadows_nothing(store_of):
+    store = store_of(VARIANTS["partial index"]())
+    store.prepare(topics(store))
+    store.prepare(topics(store))
+    with store.database.transaction() as connection:
+        assert connection.execute("SELECT to_regclass('pg_temp.laid')").fetchone() == (None,)
+
+
+def test_where_no_temporary_table_may_be_made_nothing_is_compared_and_work_goes_on(store_of):
+    store = store_of(VARIANTS["index"]())
+    store.prepare(topics(store))
+    with store.database.transaction() as connection:
+        connection.execute("SET LOCAL transaction_read_only = on")
+        assert store.differences(connection) is None
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_differences_are_listed_and_a_rebuild_reports_what_it_changed(log, settings, tables):
+    rebuild(bank, "balances", settings)
+    tables("CREATE INDEX mine ON balances (events)")
+    listed = {status.name: status for status in projection_statuses(bank, settings)}["balances"]
+    assert (listed.state, [told.partition(" of ")[0] for told in listed.differences]) == (
+        State.CAUGHT_UP,
+        ["the index 'mine'"],
+    )
+    tables("ALTER TABLE balances ALTER events DROP NOT NULL")
+    assert {status.name: status.state for status in projection_statuses(bank, settings)}["balances"] is State.OUTDATED
+    assert len(rebuild(bank, "balances", settings).changes) == 2
+    assert rebuild(bank, "balances", settings).changes == ()
+    listed = {status.name: status for status in projection_statuses(bank, settings)}["balances"]
+    assert (listed.state, listed.differences) == (State.CAUGHT_UP, ())
+    tables("DROP TABLE balances")
+    assert {status.name: status.state for status in projection_statuses(bank, settings)}["balances"] is State.OUTDATED
