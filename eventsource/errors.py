@@ -242,6 +242,10 @@ class BrokerUnavailable(LogError, Retriable):
     """Raised when no broker answers. Check the address and that the broker runs."""
 
 
+class AccessDenied(LogError):
+    """Raised when the brokers do not know the principal, or it may not do that. The text has their reason."""
+
+
 class TopicMissing(LogError):
     """Raised when a topic that the app needs is not there. `eventsource topics apply MODULE:APP` makes it."""
 

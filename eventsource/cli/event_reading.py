@@ -41,11 +41,11 @@ def follow(
     """
     names = app.names(settings.namespace)
     topics = {names.events(name): app.aggregates[name] for name in aggregates}
-    admin = _admin(settings)
-    partitions = _partitions(admin, list(topics))
-    # Up to the first open transaction: what stands behind it cannot be read yet, nor waited for.
-    ends = admin.end_offsets(partitions, committed_only=True)
-    starts = admin.first_offsets(partitions) if from_beginning else ends
+    with _admin(settings) as admin:
+        partitions = _partitions(admin, list(topics))
+        # Up to the first open transaction: what stands behind it cannot be read yet, nor waited for.
+        ends = admin.end_offsets(partitions, committed_only=True)
+        starts = admin.first_offsets(partitions) if from_beginning else ends
     with _schemas(app, settings) as schemas, LogReader(settings.kafka.client_config()) as reader:
         decoders = {topic: EventDecoder(aggregate, schemas) for topic, aggregate in topics.items()}
         reader.assign(starts)
@@ -64,11 +64,11 @@ def history(
     `DecodeError` when one of its events cannot be read.
     """
     topic = app.names(settings.namespace).events(aggregate)
-    admin = _admin(settings)
-    partitions = _partitions(admin, [topic])
     key = aggregate_key(aggregate_id)
-    place = (topic, partition_for(key, len(partitions)))
-    start, end = admin.first_offsets([place])[place], admin.end_offsets([place], committed_only=True)[place]
+    with _admin(settings) as admin:
+        partitions = _partitions(admin, [topic])
+        place = (topic, partition_for(key, len(partitions)))
+        start, end = admin.first_offsets([place])[place], admin.end_offsets([place], committed_only=True)[place]
     check = SequenceCheck(complete=True)
     events: list[Recorded] = []
     problem: ForkDetected | None = None
@@ -101,10 +101,9 @@ def state_at(
     Raises what `Client.load` raises with `at_version` or `at_time`.
     """
     topic = app.names(settings.namespace).events(aggregate)
-    admin = _admin(settings)
-    partitions = _partitions(admin, [topic])
     key = aggregate_key(aggregate_id)
-    with _schemas(app, settings) as schemas:
+    with _admin(settings) as admin, _schemas(app, settings) as schemas:
+        partitions = _partitions(admin, [topic])
         decoder = EventDecoder(app.aggregates[aggregate], schemas)
         history = AggregateHistory(
             app.aggregates[aggregate], aggregate_id, decoder, at_version=at_version, at_time=at_time
@@ -114,10 +113,11 @@ def state_at(
             key,
             (topic, partition_for(key, len(partitions))),
             settings.kafka.client_config(),
+            admin=admin,
             timeout_seconds=timeout_seconds,
             clock=SystemClock(),
         )
-    return history.loaded(admin.topic_ids([topic])[topic]), history.time
+        return history.loaded(admin.topic_ids([topic])[topic]), history.time
 
 
 def _behind(reader: LogReader, ends: dict[TopicAndPartition, int]) -> bool:

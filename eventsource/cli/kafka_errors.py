@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError, KafkaException
 
-from eventsource.errors import BrokerUnavailable, EventSourceError, LogError, SettingsError
-from eventsource.log.admin import UNREACHABLE
-
-_WRONG_SETTING = frozenset(
-    {
-        KafkaError._INVALID_ARG,
-        KafkaError._CONFLICT,
-        KafkaError._NOT_IMPLEMENTED,
-        KafkaError._UNKNOWN_PROTOCOL,
-        KafkaError._FS,
-    }
-)
+from eventsource.errors import EventSourceError, LogError
+from eventsource.log.kafka_errors import WRONG_SETTING, settings_refused, translate
 
 
 def explain(error: KafkaException) -> EventSourceError:
@@ -24,15 +14,9 @@ def explain(error: KafkaException) -> EventSourceError:
     explained: EventSourceError
     if not isinstance(found, KafkaError):
         explained = LogError(f"Kafka's client failed: {error}: check EVENTSOURCE_KAFKA__CLIENT__…")
-    elif found.code() in _WRONG_SETTING:
-        explained = SettingsError(
-            f"Kafka's client refuses its settings: {found.str()}: correct EVENTSOURCE_KAFKA__CLIENT__…"
-        )
-    elif found.code() in UNREACHABLE:
-        explained = BrokerUnavailable(
-            f"no broker answers ({found.name()}): check EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS and that Kafka runs"
-        )
+    elif found.code() in WRONG_SETTING:
+        explained = settings_refused(found)
     else:
-        explained = LogError(f"Kafka's client failed with {found.name()}: {found.str()}")
+        explained = translate(found, "Kafka's client failed", "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS")
     explained.__cause__ = error
     return explained

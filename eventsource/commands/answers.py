@@ -6,6 +6,7 @@ import json
 from typing import Any, TypeVar
 
 from eventsource.commands.loaded import Loaded
+from eventsource.commands.pending import Pending
 from eventsource.commands.receipt import Receipt
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import Status
@@ -89,3 +90,22 @@ def _details(reply: Reply) -> dict[str, Any]:
 
 def _message(reply: Reply) -> str:
     return str(_details(reply).get("message", ""))
+
+
+def resolve_command(pending: Pending, aggregate: type[Aggregate[Any]], events_topic_id: bytes, reply: Reply) -> None:
+    """Resolves a command's `Pending` with what the reply says."""
+    found = answer_of(reply, aggregate, pending.aggregate_id, events_topic_id)
+    if isinstance(found, Receipt):
+        pending.resolve(found)
+    else:
+        pending.resolve(None, found)
+
+
+def resolve_load(
+    pending: Pending[Loaded[A]], codec: StateCodec[A], events_topic_id: bytes, patience_seconds: float, reply: Reply
+) -> None:
+    """Resolves a load's `Pending`; the state is read by whoever asks for it."""
+    aggregate_id = pending.aggregate_id
+    pending.resolve_with(
+        lambda: loaded_from(reply, codec, aggregate_id, events_topic_id, patience_seconds=patience_seconds)
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -10,6 +12,7 @@ from uuid import UUID
 
 from eventsource.clock import Clock, Ids
 from eventsource.commands.arguments import WhenFull, check_when_full
+from eventsource.commands.deferred_sends import DeferredSends
 from eventsource.commands.in_flight import Content
 from eventsource.commands.observed import NOT_SENT, ObservedRequest
 from eventsource.commands.pending import Pending
@@ -17,6 +20,8 @@ from eventsource.commands.reply import Reply
 from eventsource.commands.requests import Requests
 from eventsource.commands.routes import Route
 from eventsource.commands.sender import CommandSender
+from eventsource.errors import LogError
+from eventsource.log.admin import LogAdmin
 from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, body_hash, command_headers
 from eventsource.log.record import Outgoing
 from eventsource.log.recorded import ms_from_time
@@ -43,20 +48,21 @@ class Submission(NamedTuple):
 class Channel:
     """Safe to share between threads."""
 
-    def __init__(self, settings: Settings, names: Names, *, clock: Clock, ids: Ids) -> None:
+    def __init__(self, settings: Settings, names: Names, admin: LogAdmin, *, clock: Clock, ids: Ids) -> None:
         kafka = settings.kafka
         self._clock = clock
         self._ids = ids
         self._source = f"/{names.prefix}/client"
         self._telemetry = ClientTelemetry()
         self._flush_seconds = kafka.request_timeout_seconds
+        self._deferred = DeferredSends()
         self._requests = Requests(
             kafka.client_config(),
             names.replies,
+            admin,
             client_id=UUID(ids.new()).bytes,
             max_in_flight=settings.client.max_in_flight,
             clock=clock,
-            request_timeout_seconds=kafka.request_timeout_seconds,
         )
         self._sender = CommandSender.connect(
             kafka.client_config(), max_messages=settings.client.max_in_flight, clock=clock
@@ -67,8 +73,16 @@ class Channel:
         """A fresh command id."""
         return self._ids.new()
 
-    def submit(self, submission: Submission, pending: Pending[R], answer: Callable[[Reply], object]) -> Pending[R]:
+    def submit(
+        self,
+        submission: Submission,
+        pending: Pending[R],
+        answer: Callable[[Reply], object],
+        registering: Future[None] | None = None,
+    ) -> Pending[R]:
         """Sends a request; `answer` resolves `pending` with the reply. Returns the one that is on its way already under its id, if so.
+
+        With `registering`, it is sent once that is done, behind what waits for the same aggregate and before what comes later.
 
         Raises `InvalidArgument`, `Backlogged`, `CommandIdReused`, `ClientClosed`, `EncodeError`, `MessageTooLarge`, `LogError`: nothing
         was sent.
@@ -96,18 +110,35 @@ class Channel:
                     traceparent=observed.begin(pending, type_),
                 )
             )
-            self._sender.send(
-                Outgoing(route.commands, route.partition(key), key, value, headers),
-                partial(self._undelivered, pending, timeout_seconds),
-                taken.deadline,
-                wait=wait,
+            outgoing = Outgoing(route.commands, route.partition(key), key, value, headers)
+            send = partial(
+                self._sender.send, outgoing, partial(self._undelivered, pending, timeout_seconds), taken.deadline
             )
+            later = partial(self._send_later, pending, observed, send)
+            if not self._deferred.defer(
+                (route.commands, key), registering, later, partial(self._fail, pending, observed)
+            ):
+                send(wait=wait)
         except Exception as error:
-            observed.outcome = NOT_SENT
             # Whoever shares the answer must hear of it too.
-            self._requests.fail(pending, error)
+            self._fail(pending, observed, error)
             raise
         return pending
+
+    def _send_later(self, pending: Pending[Any], observed: ObservedRequest, send: Callable[..., object]) -> None:
+        if pending.done():  # it has expired, or the client was closed
+            return
+        try:
+            send(wait=True)
+        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+            self._fail(pending, observed, error)
+
+    def _fail(self, pending: Pending[Any], observed: ObservedRequest, error: BaseException) -> None:
+        observed.outcome = NOT_SENT
+        reported = (
+            error if isinstance(error, Exception) else LogError(f"the command was not sent: {error!r}: send it again")
+        )
+        self._requests.fail(pending, reported)
 
     def _undelivered(self, pending: Pending[Any], timeout_seconds: float) -> None:
         # It may have reached the log all the same: only its own id can tell.
@@ -119,6 +150,7 @@ class Channel:
 
     def close(self) -> None:
         """Sends what is queued, gives up on what is unanswered (`OutcomeUnknown`), and closes the connections."""
-        self._sender.flush(self._flush_seconds)
-        self._requests.close()
-        self._sender.close()
+        with ExitStack() as closing:
+            closing.callback(self._sender.close)
+            closing.callback(self._requests.close)
+            self._sender.flush(self._flush_seconds)

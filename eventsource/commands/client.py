@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from copy import copy
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -13,35 +13,29 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import UUID
 
 from eventsource.clock import Clock, Ids, RandomIds, SystemClock
-from eventsource.commands.answers import answer_of, loaded_from
+from eventsource.commands.answers import resolve_command, resolve_load
 from eventsource.commands.arguments import (
-    Receivers,
     WhenFull,
     check_expected_version,
     check_repetition,
     check_required_version,
+    check_when_full,
     key_of,
-    no_read_model,
-    seconds_of,
     token_of,
-    trail_of,
 )
 from eventsource.commands.builtin import APPEND, LOAD
-from eventsource.commands.channel import Channel, Submission
-from eventsource.commands.client_codecs import ClientCodecs
+from eventsource.commands.channel import Submission
+from eventsource.commands.client_connection import ClientConnection
+from eventsource.commands.defaults import NO_DEFAULTS
 from eventsource.commands.history import AggregateHistory
 from eventsource.commands.history_reader import read_history
 from eventsource.commands.loaded import Loaded
 from eventsource.commands.pending import Pending
 from eventsource.commands.receipt import Receipt
-from eventsource.commands.reply import Reply
-from eventsource.commands.routes import Routes
 from eventsource.consuming.definition import ModelReader, Readable
 from eventsource.domain import Aggregate, Command, Event
-from eventsource.errors import ClientClosed, ForkedClient, LoadUnanswered
-from eventsource.log.admin import LogAdmin
+from eventsource.errors import LoadUnanswered
 from eventsource.log.token import Token
-from eventsource.schemas import KafkaSchemaStore, StateCodec
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -52,34 +46,45 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Command)
 A = TypeVar("A", bound=Aggregate[Any])
 
-_FIRST_USE_SECONDS: Final = 5.0
+_READ_SECONDS: Final = 10.0
 
 
 class Client:
     """Sends commands to an app's aggregates and reads its read models. Made by `App.connect`; use it with `with` or `async with`.
 
-    Connecting raises `BrokerUnavailable`, `TopicMissing` or `TopicMismatch`.
+    Connecting raises `BrokerUnavailable`, `AccessDenied`, `SettingsError`, `TopicMissing` or `TopicMismatch`.
     """
 
     def __init__(self, app: App, settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None) -> None:
-        self._app = app
-        self._settings = settings
-        self._clock = clock if clock is not None else SystemClock()
-        names = app.names(settings.namespace)
-        self._process_id = os.getpid()
-        self._closed = False
-        self._lock = threading.Lock()
-        self._readers: dict[object, ModelReader] = {}
-        kafka = settings.kafka
-        config = kafka.client_config()
-        admin = LogAdmin(config, request_timeout_seconds=kafka.request_timeout_seconds)
-        self._routes = Routes.find(app, names, admin)
-        self._receivers = Receivers(app)
-        self._schemas = KafkaSchemaStore(
-            names.schemas, config, request_timeout_seconds=kafka.request_timeout_seconds, clock=self._clock
+        self._defaults = NO_DEFAULTS
+        self._is_view = False
+        self._connection = ClientConnection(app, settings, clock or SystemClock(), ids or RandomIds())
+
+    def bound(
+        self,
+        *,
+        timeout: float | None = None,
+        actor: str = "",
+        correlation_id: str = "",
+        causation_id: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Client:
+        """A view of this client with defaults for its requests: who acts, on whose behalf, and how long it may take.
+
+        What a call gives itself goes before them; metadata is merged, and the call's wins under the same name. `bound` of a view
+        adds to its defaults. `timeout`, in seconds, is also that of `wait_for` and `read`. A view costs nothing and shares
+        everything with its client; to close it closes nothing. Raises `InvalidArgument`.
+        """
+        view = copy(self)
+        view._is_view = True
+        view._defaults = self._defaults.bound(
+            timeout=timeout,
+            actor=actor,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            metadata=metadata,
         )
-        self._codecs = ClientCodecs(self._schemas, self._clock)
-        self._channel = Channel(settings, names, clock=self._clock, ids=ids if ids is not None else RandomIds())
+        return view
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -140,25 +145,33 @@ class Client:
         seconds, or with `when_full="raise"` not at all; then raises `Backlogged`, and nothing was sent. Raises `InvalidArgument`,
         `DefinitionError` for a command that the aggregate does not take, `EncodeError`, `MessageTooLarge`.
 
-        The first command of a class waits until its schema is registered, for as long, or with `when_full="raise"` for 5 s at
-        most; then raises `BrokerUnavailable`, and nothing was sent.
+        The first command of a class waits until its schema is registered, for as long; then raises `BrokerUnavailable`, and nothing
+        was sent. With `when_full="raise"` it does not wait: it is sent when the schema is registered, in the order of the calls, and
+        what registering raises is raised by the `Pending`.
         """
-        self._check_usable()
-        self._receivers.check_command(aggregate, command)
+        connection = self._connection
+        connection.check_usable()
+        connection.receivers.check_command(aggregate, command)
         check_expected_version(expected_version)
+        check_repetition(command_id, sent_at)
+        check_when_full(when_full)
         timeout_seconds = self._timeout_seconds(timeout)
-        timeout_seconds -= self._codecs.register_command(type(command), _patience(timeout_seconds, when_full))
+        codecs, registering = connection.codecs, None
+        if when_full == "wait":
+            timeout_seconds -= codecs.register_command(type(command), timeout_seconds)
+        else:
+            registering = codecs.begin_command(type(command))
         submission = Submission(
-            self._routes.of(aggregate),
+            connection.routes.of(aggregate),
             key_of(aggregate, aggregate_id),
             command.message_name,
-            self._codecs.command(command),
+            codecs.command_ahead(command),
             timeout_seconds,
             when_full,
             expected_version,
-            trail_of(correlation_id, causation_id, actor, metadata),
+            self._defaults.trail(correlation_id, causation_id, actor, metadata),
         )
-        return self._submit(aggregate, submission, command_id, sent_at)
+        return self._submit(aggregate, submission, command_id, sent_at, registering)
 
     def append(
         self,
@@ -214,22 +227,29 @@ class Client:
         when_full: WhenFull = "wait",
     ) -> Pending:
         """As `append`, without waiting for the answer; `when_full` as in `submit`."""
-        self._check_usable()
-        self._receivers.check(aggregate)
+        connection = self._connection
+        connection.check_usable()
+        connection.receivers.check(aggregate)
         check_required_version(expected_version)
+        check_repetition(command_id, sent_at)
+        check_when_full(when_full)
         timeout_seconds = self._timeout_seconds(timeout)
-        timeout_seconds -= self._codecs.register_events(aggregate, _patience(timeout_seconds, when_full))
+        codecs, registering = connection.codecs, None
+        if when_full == "wait":
+            timeout_seconds -= codecs.register_events(aggregate, timeout_seconds)
+        else:
+            registering = codecs.begin_events(aggregate)
         submission = Submission(
-            self._routes.of(aggregate),
+            connection.routes.of(aggregate),
             key_of(aggregate, aggregate_id),
             APPEND,
-            self._codecs.append(aggregate, events),
+            codecs.append_ahead(aggregate, events),
             timeout_seconds,
             when_full,
             expected_version,
-            trail_of(correlation_id, causation_id, actor, metadata),
+            self._defaults.trail(correlation_id, causation_id, actor, metadata),
         )
-        return self._submit(aggregate, submission, command_id, sent_at)
+        return self._submit(aggregate, submission, command_id, sent_at, registering)
 
     def _submit(
         self,
@@ -237,15 +257,16 @@ class Client:
         submission: Submission,
         command_id: str | None,
         sent_at: datetime | None,
+        registering: Future[None] | None,
     ) -> Pending:
-        check_repetition(command_id, sent_at)
-        channel, route = self._channel, submission.route
+        channel, route = self._connection.channel, submission.route
         pending: Pending = Pending(
             command_id if command_id is not None else channel.new_id(),
             submission.key.decode(),
             channel.sent_at(sent_at),
         )
-        return channel.submit(submission, pending, partial(_answer, pending, aggregate, route.events_topic_id))
+        answer = partial(resolve_command, pending, aggregate, route.events_topic_id)
+        return channel.submit(submission, pending, answer, registering)
 
     # --- loading -------------------------------------------------------------------------------------------------
 
@@ -272,19 +293,21 @@ class Client:
         """
         if at_version is None and at_time is None:
             return self.submit_load(aggregate, aggregate_id, timeout=timeout).result()
-        self._check_usable()
-        self._receivers.check(aggregate)
-        route = self._routes.of(aggregate)
+        connection = self._connection
+        connection.check_usable()
+        connection.receivers.check(aggregate)
+        route = connection.routes.of(aggregate)
         key = key_of(aggregate, aggregate_id)
-        decoder = self._codecs.decoder(aggregate)
+        decoder = connection.codecs.decoder(aggregate)
         history = AggregateHistory(aggregate, str(aggregate_id), decoder, at_version=at_version, at_time=at_time)
         read_history(
             history,
             key,
             (route.events, route.partition(key)),
-            self._settings.kafka.client_config(),
+            connection.settings.kafka.client_config(),
+            admin=connection.admin,
             timeout_seconds=self._timeout_seconds(timeout),
-            clock=self._clock,
+            clock=connection.clock,
         )
         return history.loaded(route.events_topic_id)
 
@@ -297,11 +320,12 @@ class Client:
         when_full: WhenFull = "wait",
     ) -> Pending[Loaded[A]]:
         """As `load`, without waiting for the answer, such as `await client.submit_load(Account, "7")`; `when_full` as in `submit`."""
-        self._check_usable()
-        self._receivers.check(aggregate)
-        channel, codec = self._channel, self._codecs.state(aggregate)
+        connection = self._connection
+        connection.check_usable()
+        connection.receivers.check(aggregate)
+        channel, codec = connection.channel, connection.codecs.state(aggregate)
         submission = Submission(
-            self._routes.of(aggregate),
+            connection.routes.of(aggregate),
             key_of(aggregate, aggregate_id),
             LOAD,
             b"",
@@ -311,25 +335,25 @@ class Client:
         pending: Pending[Loaded[A]] = Pending(
             channel.new_id(), submission.key.decode(), channel.sent_at(None), unanswered=LoadUnanswered
         )
-        patience_seconds = self._settings.kafka.request_timeout_seconds
+        patience_seconds = connection.settings.kafka.request_timeout_seconds
         topic_id = submission.route.events_topic_id
-        return channel.submit(submission, pending, partial(_answer_load, pending, codec, topic_id, patience_seconds))
+        return channel.submit(submission, pending, partial(resolve_load, pending, codec, topic_id, patience_seconds))
 
     def _timeout_seconds(self, given: float | None) -> float:
-        return self._settings.client.timeout_seconds if given is None else seconds_of(given)
+        return self._defaults.timeout(given, self._connection.settings.client.timeout_seconds)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def wait_for(self, token: Token | str, model: Readable, timeout: float = 10.0) -> None:
-        """Blocks until the read model shows what the token stands for, for at most `timeout` seconds.
+    def wait_for(self, token: Token | str, model: Readable, timeout: float | None = None) -> None:
+        """Blocks until the read model shows what the token stands for, for at most `timeout` seconds (10 by default).
 
         Raises `NotCaughtUp` when it does not in time, `DatabaseUnavailable`, `InvalidArgument`, and `DecodeError` for a text that
         is no token.
         """
-        self._reader(model).wait_for(token_of(token), seconds_of(timeout))
+        self._reader(model).wait_for(token_of(token), self._defaults.timeout(timeout, _READ_SECONDS))
 
     def read(
-        self, model: Readable, *, at_least: Token | str | None = None, timeout: float = 10.0
+        self, model: Readable, *, at_least: Token | str | None = None, timeout: float | None = None
     ) -> AbstractContextManager[Session]:
         """A read-only SQLAlchemy session on a read model, once it shows what `at_least` stands for.
 
@@ -341,38 +365,18 @@ class Client:
         return reader.session()
 
     def _reader(self, model: Readable) -> ModelReader:
-        self._check_usable()
-        if not callable(getattr(model, "reader", None)):
-            raise no_read_model(model)
-        with self._lock:
-            reader = self._readers.get(model)
-            if reader is None:
-                reader = self._readers[model] = model.reader(self._app, self._settings)
-            return reader
+        self._connection.check_usable()
+        return self._connection.reader(model)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Sends what is queued, gives up on what is unanswered (`OutcomeUnknown`), and closes all connections."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        if os.getpid() != self._process_id:
-            return  # the connections are the parent's
-        self._channel.close()
-        self._schemas.close()
-        for reader in self._readers.values():
-            reader.close()
+        """Sends what is queued, gives up on what is unanswered (`OutcomeUnknown`), and closes all connections.
 
-    def _check_usable(self) -> None:
-        if os.getpid() != self._process_id:
-            raise ForkedClient(
-                f"this client was connected in process {self._process_id} and does not survive a fork: connect in the child process, "
-                "after the fork"
-            )
-        if self._closed:
-            raise ClientClosed("this client is closed: connect again with app.connect()")
+        A callback of a request may call it too: then its thread ends right after it. A view of `bound` closes nothing.
+        """
+        if not self._is_view:
+            self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -391,24 +395,3 @@ class Client:
         import asyncio
 
         await asyncio.to_thread(self.close)
-
-
-def _patience(timeout_seconds: float, when_full: WhenFull) -> float:
-    return timeout_seconds if when_full == "wait" else min(timeout_seconds, _FIRST_USE_SECONDS)
-
-
-def _answer(pending: Pending, aggregate: type[Aggregate[Any]], events_topic_id: bytes, reply: Reply) -> None:
-    found = answer_of(reply, aggregate, pending.aggregate_id, events_topic_id)
-    if isinstance(found, Receipt):
-        pending.resolve(found)
-    else:
-        pending.resolve(None, found)
-
-
-def _answer_load(
-    pending: Pending[Loaded[A]], codec: StateCodec[A], events_topic_id: bytes, patience_seconds: float, reply: Reply
-) -> None:
-    aggregate_id = pending.aggregate_id
-    pending.resolve_with(
-        lambda: loaded_from(reply, codec, aggregate_id, events_topic_id, patience_seconds=patience_seconds)
-    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
 from eventsource.clock import Clock, SystemClock
@@ -31,8 +32,12 @@ class ClientCodecs:
         self._states: dict[type[Aggregate[Any]], StateCodec[Any]] = {}
 
     def command(self, command: Command) -> bytes:
-        """A command's value. Raises `EncodeError`, and what registering its schema raises."""
+        """A command's value, its schema registered. Raises `EncodeError`, and what registering raises."""
         return self._command_codec(type(command)).encode(command)
+
+    def command_ahead(self, command: Command) -> bytes:
+        """A command's value, whether or not its schema is registered yet. Raises `EncodeError`."""
+        return self._command_codec(type(command)).encode_ahead(command)
 
     def register_command(self, kind: type[Command], patience_seconds: float) -> float:
         """Registers a command's schema before its first use. Returns how many seconds that took, 0 where it was done before.
@@ -43,14 +48,25 @@ class ClientCodecs:
             kind, f"command {kind.message_name}", lambda: [self._command_codec(kind)], patience_seconds
         )
 
+    def begin_command(self, kind: type[Command]) -> Future[None] | None:
+        """As `register_command`, without waiting: the registration that is under way, None where there is nothing to wait for."""
+        return self._registrations.begin(kind, lambda: [self._command_codec(kind)])
+
     def register_events(self, aggregate: type[Aggregate[Any]], patience_seconds: float) -> float:
         """Registers the schemas of all events of an aggregate, as `register_command` does."""
         return self._registrations.ensure(
             aggregate,
             f"an event of {aggregate.__definition__.name}",
-            lambda: [codec for _, codec in self._event_codecs(aggregate).values()],
+            lambda: self._registrable_events(aggregate),
             patience_seconds,
         )
+
+    def begin_events(self, aggregate: type[Aggregate[Any]]) -> Future[None] | None:
+        """As `register_events`, without waiting."""
+        return self._registrations.begin(aggregate, lambda: self._registrable_events(aggregate))
+
+    def _registrable_events(self, aggregate: type[Aggregate[Any]]) -> Sequence[MessageCodec[Any]]:
+        return [codec for _, codec in self._event_codecs(aggregate).values()]
 
     def _command_codec(self, kind: type[Command]) -> MessageCodec[Any]:
         codec = self._commands.get(kind)
@@ -59,19 +75,22 @@ class ClientCodecs:
         return codec
 
     def append(self, aggregate: type[Aggregate[Any]], events: Iterable[Event]) -> bytes:
-        """The value of an append, the schemas of all its events registered.
+        """The value of an append, the schemas of its events registered. Raises what `append_ahead` and registering raise."""
+        listed = _listed(events)
+        value = self.append_ahead(aggregate, listed)
+        codecs = self._event_codecs(aggregate)
+        for kind in {type(event) for event in listed}:
+            codecs[kind][1].register()
+        return value
+
+    def append_ahead(self, aggregate: type[Aggregate[Any]], events: Iterable[Event]) -> bytes:
+        """The value of an append, whether or not the schemas of its events are registered yet.
 
         Raises `DefinitionError` for what is no event of the aggregate, `InvalidArgument` for none, and `EncodeError` for too many.
         """
-        if isinstance(events, Event):
-            raise InvalidArgument("append takes several events: put a single one in a list")
-        if not isinstance(events, Iterable):
-            raise InvalidArgument(
-                f"append takes events, and this is of type {type(events).__name__}: put them in a list"
-            )
         codecs = self._event_codecs(aggregate)
         packed = []
-        for event in events:
+        for event in _listed(events):
             found = codecs.get(type(event))
             if found is None:
                 raise DefinitionError(
@@ -79,7 +98,7 @@ class ClientCodecs:
                     f"{', '.join(sorted(known.__name__ for known in codecs))}"
                 )
             ce_type, codec = found
-            packed.append((ce_type, codec.encode(event)))
+            packed.append((ce_type, codec.encode_ahead(event)))
         if not packed:
             raise InvalidArgument("append was given no events: give at least one event, or do not append")
         return pack_events(packed)
@@ -110,3 +129,11 @@ class ClientCodecs:
         if codec is None:
             codec = self._states[aggregate] = StateCodec(aggregate, self._schemas, check_defaults=False)
         return cast(StateCodec[A], codec)
+
+
+def _listed(events: object) -> list[Event]:
+    if isinstance(events, Event):
+        raise InvalidArgument("append takes several events: put a single one in a list")
+    if not isinstance(events, Iterable):
+        raise InvalidArgument(f"append takes events, and this is of type {type(events).__name__}: put them in a list")
+    return list(events)

@@ -22,6 +22,7 @@ def read_history(
     where: TopicAndPartition,
     client_config: Mapping[str, Any],
     *,
+    admin: LogAdmin,
     timeout_seconds: float,
     clock: Clock,
 ) -> None:
@@ -32,7 +33,7 @@ def read_history(
     what `AggregateHistory.take` raises.
     """
     deadline = clock.monotonic() + timeout_seconds
-    admin = LogAdmin(client_config, request_timeout_seconds=timeout_seconds)
+    admin = admin.within(timeout_seconds)
     start = admin.first_offsets([where])[where]
     end = admin.end_offsets([where])[where]
     if start >= end:

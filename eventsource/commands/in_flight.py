@@ -68,30 +68,35 @@ class InFlight:
         *,
         wait: bool,
     ) -> Waiting:
-        """Takes a place for a request; or returns the one that is in flight with the same id and content.
+        """Takes a place for a request; or returns the one that is in flight with the same id and content, which needs none.
 
         Raises `Backlogged` when there is no place, or none within the time-out; `CommandIdReused` when the id is in flight with
         another content; `ClientClosed` after `end`.
         """
         deadline = self._clock.monotonic() + timeout_seconds
         with self._room:
-            if len(self._waiting) >= self._limit and wait:
+            twin = self._twin(pending, content)
+            if twin is None and wait and len(self._waiting) >= self._limit:
                 self._wait_for_room(deadline)
+                twin = self._twin(pending, content)
             if self._ended is not None:
                 raise ClientClosed(self._ended)
+            if twin is not None:
+                return twin
             if len(self._waiting) >= self._limit:
                 raise Backlogged(len(self._waiting))
-            twin = self._waiting.get(pending.command_id)
-            if twin is not None:
-                if twin.content != content:
-                    raise CommandIdReused(pending.command_id)
-                return twin
             waiting = Waiting(pending, content, answer, deadline, timeout_seconds)
             self._waiting[pending.command_id] = waiting
             heapq.heappush(self._deadlines, (deadline, pending.command_id))
             if len(self._deadlines) > 2 * len(self._waiting) + _SPARE_DEADLINES:
                 self._forget_answered()
         return waiting
+
+    def _twin(self, pending: Pending[Any], content: Content) -> Waiting | None:
+        twin = self._waiting.get(pending.command_id)
+        if twin is not None and twin.content != content:
+            raise CommandIdReused(pending.command_id)
+        return twin
 
     def _wait_for_room(self, deadline: float) -> None:
         while self._ended is None and len(self._waiting) >= self._limit:

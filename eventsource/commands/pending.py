@@ -64,7 +64,10 @@ class Pending(Generic[R]):
         return self._done
 
     def add_done_callback(self, callback: Callable[[Pending[R]], None]) -> None:
-        """Calls `callback(pending)` when the answer is there: at once, or later in the client's thread. It must not block."""
+        """Calls `callback(pending)` when the answer is there: at once, or later in the client's thread. It must not block.
+
+        What it raises in the client's thread is logged, `SystemExit` and `CancelledError` too. It may close the client.
+        """
         with self._lock:
             if not self._done:
                 self._callbacks.append(callback)
@@ -130,11 +133,16 @@ class Pending(Generic[R]):
             self._answer, self._read, self._error = answer, read, error
             self._done = True
             callbacks, self._callbacks = self._callbacks, []
+        interrupted: BaseException | None = None
         for callback in callbacks:
             try:
                 callback(self)
-            except Exception as raised:  # noqa: BLE001 - the caller's own code, in the client's thread: others wait for answers too
+            except BaseException as raised:  # noqa: BLE001 - the caller's own code, in the client's thread: others wait for answers too
                 _log.error("callback_failed", command_id=self.command_id, exc_info=raised)
+                if not isinstance(raised, Exception) and threading.current_thread() is threading.main_thread():
+                    interrupted = interrupted or raised
+        if interrupted is not None:
+            raise interrupted  # such as Ctrl-C: the main thread is the caller's, never the client's
         return True
 
     def _outcome(self) -> R:

@@ -37,6 +37,15 @@ class Registrations:
         if key in self._done:
             return 0.0
         began = self._clock.monotonic()
+        registering = self.begin(key, codecs)
+        if registering is not None:
+            self._wait(registering, name, patience_seconds)
+        return self._clock.monotonic() - began
+
+    def begin(self, key: object, codecs: Callable[[], Sequence[Registrable]]) -> Future[None] | None:
+        """The registration of these schemas, begun if it was not; None where they are registered. It never blocks."""
+        if key in self._done:
+            return None
         with self._lock:
             registering = self._under_way.get(key)
             if registering is None and key not in self._done:
@@ -44,9 +53,7 @@ class Registrations:
                 threading.Thread(
                     target=self._register, args=(key, codecs, registering), name="eventsource schemas", daemon=True
                 ).start()
-        if registering is not None:
-            self._wait(registering, name, patience_seconds)
-        return self._clock.monotonic() - began
+        return registering
 
     def _wait(self, registering: Future[None], name: str, patience_seconds: float) -> None:
         try:

@@ -13,6 +13,7 @@ import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
 from eventsource.log.client_config import producer_config
+from eventsource.log.kafka_clients import KafkaProducer
 from eventsource.log.plain_producer import PlainProducer
 
 _log = structlog.get_logger("eventsource.replies")
@@ -39,7 +40,7 @@ class ReplySender:
         self._producer = PlainProducer(self._connect)
 
     def _connect(self) -> Producer:
-        return Producer(self._config)
+        return KafkaProducer(self._config)
 
     def send(self, replies: Iterable[tuple[int, bytes, bytes]]) -> None:
         """Sends replies: partition of the replies topic, client id, bytes of a `Reply`. Never blocks for long, never raises.

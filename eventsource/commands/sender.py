@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from eventsource.clock import Clock
 from eventsource.errors import Backlogged, ClientClosed, EventSourceError, LogError, MessageTooLarge
 from eventsource.log.client_config import producer_config
+from eventsource.log.kafka_clients import KafkaProducer
 from eventsource.log.plain_producer import PlainProducer
 from eventsource.log.record import Outgoing
 
@@ -49,7 +50,7 @@ class CommandSender:
             **producer_config({"max.in.flight.requests.per.connection": _IN_FLIGHT_REQUESTS, **client_config}),
             "delivery.report.only.error": True,
         }
-        return cls(PlainProducer(lambda: Producer(config), monotonic=clock.monotonic), clock)
+        return cls(PlainProducer(lambda: KafkaProducer(config), monotonic=clock.monotonic), clock)
 
     def send(self, command: Outgoing, undelivered: Callable[[], None], deadline: float, *, wait: bool) -> None:
         """Queues a command. `undelivered` is called, in the thread that serves, if it may not have reached the log.

@@ -18,6 +18,7 @@ import structlog
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
 
 from eventsource.errors import StateStoreFailed
+from eventsource.forks import KeptInChildren
 
 _log = structlog.get_logger("eventsource.state_store")
 
@@ -81,6 +82,7 @@ class StateStore:
         self._folder = folder
         self._identity = identity
         self._database: Rdict | None = None
+        self._kept: KeptInChildren | None = None
         # A command's id is there once in a thousand times: the blocks that are looked into in vain are no use to the next.
         self._cached, self._uncached = ReadOptions(), ReadOptions()
         self._uncached.fill_cache(False)  # type: ignore[call-arg]  # its stub left the argument out
@@ -145,6 +147,7 @@ class StateStore:
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._database = Rdict(str(self._folder), _options())
+        self._kept = KeptInChildren(self._database)
 
     def _put_identity(self) -> None:
         self._rocks().put(_IDENTITY, json.dumps(asdict(self._identity)).encode())
@@ -247,7 +250,7 @@ class StateStore:
 
     def close(self) -> None:
         """Closes the store; it may be opened again."""
-        database, self._database = self._database, None
+        database, self._database, self._kept = self._database, None, None
         if database is not None:
             try:
                 database.close()

@@ -57,7 +57,18 @@ def examine(
     `production` says what the cluster is judged by; None: the setting, else the number of brokers. `on_history` is told of each
     partition that was replayed. Raises no `LogError`: what the brokers do not answer is a finding.
     """
-    probes = Probes(app, settings, clock if clock is not None else SystemClock())
+    with Probes(app, settings, clock if clock is not None else SystemClock()) as probes:
+        return _examine(probes, app, settings, replay, production, on_history)
+
+
+def _examine(
+    probes: Probes,
+    app: App,
+    settings: Settings,
+    replay: bool,
+    production: bool | None,
+    on_history: Callable[[PartitionHistory], None],
+) -> Diagnosis:
     facts = probes.at_start(for_owners=True, production=production)
     if facts.brokers.error is not None:
         # Nothing else was asked, and nothing else would be answered.

@@ -27,10 +27,13 @@ def replay_partitions(
     `LogError`s; what is wrong with a record is in the history.
     """
     config = settings.kafka.client_config()
-    admin = LogAdmin(config, request_timeout_seconds=settings.kafka.request_timeout_seconds)
     # Whatever is in the log was registered before: to catch up with the schemas is enough, and nothing is waited for.
     schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, config, wait_seconds=0)
-    with schemas, LogReader(config) as reader:
+    with (
+        schemas,
+        LogAdmin(config, request_timeout_seconds=settings.kafka.request_timeout_seconds) as admin,
+        LogReader(config) as reader,
+    ):
         histories = []
         for each in owned:
             codecs = AggregateCodecs(app.aggregates[each.aggregate], schemas)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message
 
 from eventsource.app import App
 from eventsource.clock import Clock
@@ -16,10 +17,12 @@ from eventsource.doctor.answer import Answer, ask
 from eventsource.doctor.facts import INTERNAL_TOPICS, ClockReading, Facts, Owned, PartitionHistory
 from eventsource.doctor.last_origins import read_last_origins
 from eventsource.errors import ClusterMismatch
-from eventsource.log.admin import LogAdmin, TopicAndPartition, translate
+from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.client_config import producer_config
 from eventsource.log.committed import committed_offsets
 from eventsource.log.headers import NO_CLIENT
+from eventsource.log.kafka_clients import KafkaProducer
+from eventsource.log.kafka_errors import translate
 from eventsource.log.recorded import ms_from_time
 from eventsource.log.topics import TopicRecord, TopicState, read_topic_records, read_topic_states, topic_specs
 from eventsource.settings import Settings
@@ -36,7 +39,7 @@ _COMMITTED_PARTITIONS: Final = 1_000
 
 
 class Probes:
-    """Asks about one app. Everything that does not rest on another answer is asked at the same time."""
+    """Asks about one app. Everything that does not rest on another answer is asked at the same time. Close it, or use `with`."""
 
     def __init__(self, app: App, settings: Settings, clock: Clock, *, aggregates: Iterable[str] | None = None) -> None:
         self._app = app
@@ -46,6 +49,14 @@ class Probes:
         self._config = settings.kafka.client_config()
         self._admin = LogAdmin(self._config, request_timeout_seconds=self._timeout_seconds)
         self._owned = owned_topics(app, settings, aggregates)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._admin.close()
 
     def at_start(self, *, for_owners: bool, production: bool | None) -> Facts:
         """What the rules of a worker's start need. With `production=None` the setting decides, else the number of brokers."""
@@ -190,7 +201,9 @@ class Probes:
         if topic not in topics:
             return None
         reports: list[tuple[KafkaError | None, Message, int]] = []
-        producer = Producer({**producer_config(self._config), "message.timeout.ms": int(self._timeout_seconds * 1_000)})
+        producer = KafkaProducer(
+            {**producer_config(self._config), "message.timeout.ms": int(self._timeout_seconds * 1_000)}
+        )
         sent_ms = self._now_ms()
         try:
             producer.produce(

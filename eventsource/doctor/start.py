@@ -51,8 +51,9 @@ def check_start(
     """
     let_pass = check_accepted(accepted)
     for_owners = commands_of is None or bool(commands_of)
-    probes = Probes(app, settings, clock if clock is not None else SystemClock(), aggregates=commands_of or None)
-    facts = probes.at_start(for_owners=for_owners, production=None)
+    clock = clock if clock is not None else SystemClock()
+    with Probes(app, settings, clock, aggregates=commands_of or None) as probes:
+        facts = probes.at_start(for_owners=for_owners, production=None)
     if facts.brokers.error is not None:
         raise facts.brokers.error
     refuse_dangers(facts, let_pass, for_owners=for_owners)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicPartition
 
 from eventsource.embedded.broker import Broker
 from eventsource.embedded.ports import HOST
 from eventsource.errors import EmbeddedStackError
+from eventsource.log.kafka_clients import KafkaAdmin, KafkaConsumer, KafkaProducer
 
 _ASK_SECONDS = 0.5
 _STOP_SECONDS = 20.0
@@ -131,11 +131,11 @@ def _silent() -> logging.Logger:
 
 
 def _admin_client(bootstrap_servers: str) -> Any:
-    return AdminClient(_client_config(bootstrap_servers), logger=_silent())
+    return KafkaAdmin(_client_config(bootstrap_servers), logger=_silent())
 
 
 def _warming_producer(bootstrap_servers: str) -> Any:
-    return Producer({**_client_config(bootstrap_servers), "transactional.id": _WARMING}, logger=_silent())
+    return KafkaProducer({**_client_config(bootstrap_servers), "transactional.id": _WARMING}, logger=_silent())
 
 
 def _answers(admin: Any, wanted: set[int]) -> bool:
@@ -152,7 +152,7 @@ def _answers(admin: Any, wanted: set[int]) -> bool:
 
 
 def _warming_consumer(bootstrap_servers: str) -> Any:
-    return Consumer({**_client_config(bootstrap_servers), "group.id": _WARMING}, logger=_silent())
+    return KafkaConsumer({**_client_config(bootstrap_servers), "group.id": _WARMING}, logger=_silent())
 
 
 def _group_coordinator_answers(consumer: Any) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from confluent_kafka import (
     OFFSET_END,
@@ -16,10 +18,13 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from eventsource.errors import BrokerUnavailable, LogError, OffsetLost, TopicMissing
+from eventsource.errors import BrokerUnavailable, LogError, TopicMissing
 from eventsource.log.client_config import base_config
+from eventsource.log.connection_errors import ConnectionErrors
+from eventsource.log.kafka_clients import KafkaAdmin
+from eventsource.log.kafka_errors import MISSING, access_denied, broker_unavailable, translate
 
 TopicAndPartition = tuple[str, int]
 
@@ -32,97 +37,58 @@ class TopicDescription:
     replicas: tuple[int, ...]
 
 
-UNREACHABLE: Final = frozenset(
-    {
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._TIMED_OUT,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT_QUEUE,
-        KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.BROKER_NOT_AVAILABLE,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.UNSTABLE_OFFSET_COMMIT,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError.NETWORK_EXCEPTION,
-        KafkaError.NOT_ENOUGH_REPLICAS,
-        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        KafkaError.KAFKA_STORAGE_ERROR,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.CONCURRENT_TRANSACTIONS,
-        KafkaError._WAIT_COORD,
-        KafkaError._WAIT_CACHE,
-    }
-)
-FORBIDDEN: Final = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        KafkaError._AUTHENTICATION,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-    }
-)
-_METADATA_TRY_SECONDS: Final = 2.0
-_UNKNOWN_TOPIC: Final = frozenset(
-    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError._NOENT}
-)
-
-
+_METADATA_TRY_SECONDS: Final = 0.25
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _ENDS: Final = (_EARLIEST, _LATEST)
 
 
-_LOST_UNDER_US: Final = "(records deleted, topic truncated or made anew); find out why before anything is replayed"
-
-
-def offset_lost(error: KafkaError, doing: str) -> OffsetLost:
-    """What it means that the log holds no longer what was there."""
-    return OffsetLost(f"{doing}: {error.str()}: the log no longer holds the wanted offset {_LOST_UNDER_US}")
-
-
-def translate(error: KafkaError, doing: str, bootstrap_servers: str, *, topic_seen: bool = False) -> LogError:
-    """A Kafka error as one of ours, with what was being done and what to do about it.
-
-    `topic_seen` says that the topic was there before: a topic that is missing now has lost its records.
-    """
-    if error.code() in _UNKNOWN_TOPIC:
-        if topic_seen:
-            return OffsetLost(f"{doing}: {error.str()}: the topic was there, and is gone {_LOST_UNDER_US}")
-        return TopicMissing(f"{doing}: {error.str()}: make the topics with `eventsource topics apply MODULE:APP`")
-    if error.code() in UNREACHABLE:
-        return BrokerUnavailable(
-            f"no broker answers at {bootstrap_servers} ({doing}: {error.name()}): check EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS and "
-            "that Kafka runs (`eventsource dev` starts one here)"
-        )
-    if error.code() in FORBIDDEN:
-        return LogError(f"{doing}: {error.str()}: check the principal's ACLs and EVENTSOURCE_KAFKA__CLIENT__SASL_…")
-    return LogError(f"{doing}: {error.name()}: {error.str()}")
-
-
 class LogAdmin:
-    """The admin side of one Kafka cluster. Safe to share between threads."""
+    """The admin side of one Kafka cluster. Safe to share between threads. Its owner closes it, or uses it with `with`.
+
+    What is asked after `close` raises `LogError`; what is under way then ends by itself.
+    """
 
     def __init__(self, client_config: Mapping[str, Any], *, request_timeout_seconds: float = 10.0) -> None:
         self._timeout = request_timeout_seconds
         self._bootstrap = str(client_config.get("bootstrap.servers", ""))
-        self._all_brokers_down = False
+        self._connection_errors = ConnectionErrors()
         config: dict[str, Any] = {
             "socket.connection.setup.timeout.ms": max(1_000, int(request_timeout_seconds * 1_000)),
             **base_config(client_config),
-            "error_cb": self._note_error,
+            "error_cb": self._connection_errors,
         }
-        self._client = AdminClient(config)
+        self._open: KafkaAdmin | None = KafkaAdmin(config)
 
-    def _note_error(self, error: KafkaError) -> None:
-        self._all_brokers_down = self._all_brokers_down or error.code() == KafkaError._ALL_BROKERS_DOWN
+    @property
+    def _client(self) -> Any:
+        client = self._open
+        if client is None:
+            raise LogError("this admin client is closed: make another")
+        return client
+
+    def close(self) -> None:
+        """Closes the connections. Again is a no-op."""
+        # The binding has no close: the handle is destroyed with the last reference to it.
+        self._open = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def within(self, seconds: float) -> LogAdmin:
+        """The same connections, with another time-out. It is closed with neither; the owner closes the one that was made."""
+        view = copy(self)
+        view._timeout = seconds
+        return view
+
+    def check_reachable(self) -> None:
+        """Raises `BrokerUnavailable` or `AccessDenied`, with librdkafka's reason, as soon as no broker can be reached."""
+        self._metadata()
 
     def broker_count(self) -> int:
         """How many brokers the cluster has. Raises `BrokerUnavailable`."""
@@ -141,17 +107,24 @@ class LogAdmin:
         return [(name, number) for name, topic in self._metadata().topics.items() for number in topic.partitions]
 
     def _metadata(self) -> Any:
+        client = self._client
         deadline = time.monotonic() + self._timeout
-        self._all_brokers_down = False  # what was told of an outage before says nothing of now
+        self._connection_errors.clear()  # an outage that was reported before says nothing of now
         while True:
             left_seconds = max(0.1, deadline - time.monotonic())
             try:
-                return self._client.list_topics(timeout=min(_METADATA_TRY_SECONDS, left_seconds))
+                return client.list_topics(timeout=min(_METADATA_TRY_SECONDS, left_seconds))
             except KafkaException as error:
-                # Connections that are refused at every broker need no patience: librdkafka tells by its error callback.
-                self._client.poll(0)
-                if self._all_brokers_down or time.monotonic() >= deadline:
-                    raise translate(error.args[0], "asking for metadata", self._bootstrap) from error
+                # Connections that fail at every broker need no patience: librdkafka reports that to its error callback.
+                client.poll(0)
+                if self._connection_errors.all_down or time.monotonic() >= deadline:
+                    raise self._translate(error, "asking for metadata") from error
+
+    def _translate(self, error: KafkaException, doing: str) -> LogError:
+        failed, connection = error.args[0], self._connection_errors
+        if connection.denied and connection.all_down:
+            return access_denied(doing, connection.reason)
+        return translate(failed, doing, self._bootstrap, reason=connection.reason)
 
     def topic_ids(self, topics: Iterable[str]) -> dict[str, bytes]:
         """The 16-byte topic id of each topic that exists."""
@@ -181,8 +154,8 @@ class LogAdmin:
             try:
                 found[name] = future.result(self._timeout + 1)
             except KafkaException as error:
-                if error.args[0].code() not in _UNKNOWN_TOPIC:
-                    raise translate(error.args[0], f"describing topic {name}", self._bootstrap) from error
+                if error.args[0].code() not in MISSING:
+                    raise self._translate(error, f"describing topic {name}") from error
             except FutureTimeout as error:
                 raise self._no_answer(f"describing topic {name}") from error
         return found
@@ -216,7 +189,7 @@ class LogAdmin:
                 future.result(self._timeout + 1)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise translate(error.args[0], f"making topic {name}", self._bootstrap) from error
+                    raise self._translate(error, f"making topic {name}") from error
             except FutureTimeout as error:
                 raise self._no_answer(f"making topic {name}") from error
         self.wait_until_described({topic.topic for topic in topics})
@@ -301,15 +274,17 @@ class LogAdmin:
         try:
             return future.result(self._timeout + 1)
         except KafkaException as error:
-            raise translate(error.args[0], doing, self._bootstrap) from error
+            raise self._translate(error, doing) from error
         except FutureTimeout as error:
             raise self._no_answer(doing) from error
 
-    def _no_answer(self, doing: str) -> BrokerUnavailable:
-        return BrokerUnavailable(
-            f"no broker answered within {self._timeout:g} s ({doing}) at {self._bootstrap}: check "
-            "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS and that Kafka runs (`eventsource dev` starts one here)"
-        )
+    def _no_answer(self, doing: str) -> LogError:
+        client, connection = self._open, self._connection_errors
+        if client is not None:
+            client.poll(0)  # gives the reason to the error callback
+        if connection.denied and connection.all_down:
+            return access_denied(doing, connection.reason)
+        return broker_unavailable(f"{doing}: none within {self._timeout:g} s", self._bootstrap, connection.reason)
 
 
 def _is_settling(error: LogError) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from eventsource.errors import BrokerUnavailable, LogError
-from eventsource.log.admin import FORBIDDEN, TopicAndPartition, translate
+from eventsource.log.admin import TopicAndPartition
 from eventsource.log.client_config import consumer_config
+from eventsource.log.kafka_clients import KafkaConsumer
+from eventsource.log.kafka_errors import FORBIDDEN, translate
 
 _OFFSETS_TOPIC: Final = "__consumer_offsets"
 _SECOND_LOOK_SECONDS: Final = 2.0
@@ -66,7 +68,7 @@ def _asked(
     config = consumer_config(client_config, group)
     if not stable:
         config["isolation.level"] = "read_uncommitted"
-    consumer = Consumer(config)
+    consumer = KafkaConsumer(config)
     try:
         found = consumer.committed([TopicPartition(topic, number) for topic, number in places], timeout_seconds)
     except KafkaException as error:
@@ -89,7 +91,7 @@ def _asked(
     return committed
 
 
-def _refusal(consumer: Consumer) -> KafkaError | None:
+def _refusal(consumer: KafkaConsumer) -> KafkaError | None:
     # librdkafka tells whoever polls that the principal may not use the group, and lets the question itself time out.
     while (message := consumer.poll(0)) is not None:
         error = message.error()

@@ -8,8 +8,8 @@ from typing import Final
 from confluent_kafka import KafkaError, Message
 
 from eventsource.errors import RecordRefused, TransactionAborted
+from eventsource.log.kafka_errors import TOO_LARGE
 
-TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _ALL_REPORTED: Final = 64
 _ONE_REPORTED_IN: Final = 256
 

@@ -16,8 +16,10 @@ import structlog
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from eventsource.errors import LogError
-from eventsource.log.admin import UNREACHABLE, TopicAndPartition, translate
+from eventsource.log.admin import TopicAndPartition
 from eventsource.log.client_config import consumer_config
+from eventsource.log.kafka_clients import KafkaConsumer
+from eventsource.log.kafka_errors import UNREACHABLE, translate
 from eventsource.log.serving import served
 
 _log = structlog.get_logger("eventsource.membership")
@@ -109,7 +111,7 @@ class Membership:
 
     def _run(self) -> None:
         try:
-            consumer = Consumer(self._consumer_config)
+            consumer = KafkaConsumer(self._consumer_config)
             try:
                 consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
                 while not self._stop.is_set():

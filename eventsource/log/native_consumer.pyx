@@ -7,24 +7,19 @@ confluent_kafka's `Consumer` makes of a message, and of each header, is made onc
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strcmp, strlen, strncpy
+from posix.unistd cimport getpid, pid_t
 
 from eventsource.log.native_headers cimport RawHeaders
+from eventsource.log.native_tuples cimport new_tuple, put
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import cimpl
 
 from eventsource.log.fetch_error import FetchError
 from eventsource.log.record import UNREADABLE_HEADERS, Record
-
-
-cdef extern from "Python.h":
-    ctypedef struct PyTypeObject:
-        object (*tp_alloc)(PyTypeObject *, Py_ssize_t)
 
 
 cdef extern from "librdkafka.h" nogil:
@@ -145,11 +140,15 @@ cdef void note_error(rd_kafka_t *client, int code, const char *reason, void *opa
 
 
 cdef class NativeConsumer:
-    """Belongs to one thread. `report` is called with the `KafkaError`s that concern the whole client, in that thread."""
+    """Belongs to one thread. `report` is called with the `KafkaError`s that concern the whole client, in that thread.
+
+    In a forked child it is closed without a trace: its threads are the parent's.
+    """
 
     cdef rd_kafka_t *client
     cdef rd_kafka_queue_t *queue
     cdef Notes *notes
+    cdef pid_t process_id
     cdef object report
     cdef bytes topic_name  # of the last record, and the same as a text
     cdef str topic
@@ -158,6 +157,7 @@ cdef class NativeConsumer:
         """`config` holds texts alone. Raises `KafkaException` for what librdkafka does not take."""
         cdef char text[TEXT_BYTES]
         cdef rd_kafka_conf_t *settings
+        self.process_id = getpid()
         self.report = report
         self.topic_name, self.topic = b"", ""
         self.notes = <Notes *>calloc(1, sizeof(Notes))
@@ -190,6 +190,8 @@ cdef class NativeConsumer:
         cdef rd_kafka_t *client = self.client
         cdef rd_kafka_queue_t *queue = self.queue
         self.client, self.queue = NULL, NULL
+        if self.process_id != getpid():
+            return  # what librdkafka keeps stays in this child's memory
         if client != NULL:
             with nogil:
                 rd_kafka_queue_destroy(queue)
@@ -336,7 +338,7 @@ cdef class NativeConsumer:
                     raw.pairs()
                 except UnicodeDecodeError:
                     headers = UNREADABLE_HEADERS
-        record = (<PyTypeObject *>Record).tp_alloc(<PyTypeObject *>Record, 7)
+        record = new_tuple(Record, 7)
         put(record, 0, self._topic(message.rkt))
         put(record, 1, message.partition)
         put(record, 2, message.offset)
@@ -370,11 +372,6 @@ cdef class NativeConsumer:
                 code = rd_kafka_fatal_error(self.client, text, TEXT_BYTES)
                 raise KafkaException(KafkaError(code, text.decode(errors="replace"), True))
             self.report(KafkaError(code, reason))
-
-
-cdef inline void put(object into, Py_ssize_t index, object item):
-    Py_INCREF(item)
-    PyTuple_SET_ITEM(into, index, item)
 
 
 cdef void pack(const rd_kafka_message_t *message, Packed *packed) noexcept nogil:

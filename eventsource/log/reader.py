@@ -11,9 +11,10 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from eventsource.errors import BrokerUnavailable
-from eventsource.log.admin import UNREACHABLE, TopicAndPartition, offset_lost, translate
+from eventsource.log.admin import TopicAndPartition
 from eventsource.log.client_config import consumer_config
 from eventsource.log.fetch_error import FetchError
+from eventsource.log.kafka_errors import LOST, UNREACHABLE, offset_lost, translate
 from eventsource.log.record import Record
 from eventsource.log.record_consumer import Place, record_consumer
 
@@ -24,7 +25,6 @@ _NO_GROUP: Final = "eventsource-reader"
 _METADATA_SECONDS: Final = 2.0
 _READ_TO_RECORDS: Final = 5_000
 _READ_TO_SECONDS: Final = 0.1
-_LOST: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})
 
 
 class LogReader:
@@ -161,7 +161,7 @@ class LogReader:
         """Raises what an error means, unless it passes by itself."""
         topic, partition, error = failed
         where = f"reading {topic}[{partition}]"
-        if error.code() in _LOST:
+        if error.code() in LOST:
             raise offset_lost(error, where)
         if error.fatal() or not (
             error.retriable() or error.code() in UNREACHABLE or error.code() == KafkaError._PARTITION_EOF

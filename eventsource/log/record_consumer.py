@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from eventsource.log.fetch_error import FetchError
+from eventsource.log.kafka_clients import KafkaConsumer, settings_taken
 from eventsource.log.record import Record, record_of
 from eventsource.log.serving import served
 
@@ -55,7 +56,7 @@ class ClientConsumer:
     """A `RecordConsumer` on confluent_kafka's `Consumer`."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._consumer = Consumer(dict(config))
+        self._consumer = KafkaConsumer(dict(config))
 
     def assign(self, places: list[Place]) -> None:
         self._consumer.assign(_partitions(places))
@@ -100,7 +101,8 @@ def record_consumer(config: Mapping[str, Any]) -> RecordConsumer:
     report = config.get(_ERROR_CALLBACK)
     if NativeConsumer is None or texts is None or not callable(report):
         return ClientConsumer(config)
-    return NativeConsumer(texts, report)
+    with settings_taken():
+        return NativeConsumer(texts, report)
 
 
 def _texts(config: Mapping[str, Any]) -> dict[str, str] | None:
@@ -113,7 +115,9 @@ def _texts(config: Mapping[str, Any]) -> dict[str, str] | None:
             continue
         if isinstance(value, bool):
             texts[name] = str(value).lower()
-        elif isinstance(value, str | int | float):
+        elif isinstance(value, str):
+            texts[name] = value  # as it is: a secret shows in no repr
+        elif isinstance(value, int | float):
             texts[name] = str(value)
         else:
             return None

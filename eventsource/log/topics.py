@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 
 from eventsource.app import App
 from eventsource.errors import BrokerUnavailable, TopicMismatch
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import producer_config
+from eventsource.log.kafka_clients import KafkaProducer
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
 from eventsource.settings import Settings
@@ -82,8 +83,12 @@ def topic_specs(app: App, settings: Settings) -> list[TopicSpec]:
 
 def plan(app: App, settings: Settings) -> list[TopicChange]:
     """What `apply` would do. Raises `BrokerUnavailable`, and `TopicMismatch` when the meta topic holds what is not the framework's."""
+    with _admin(settings) as admin:
+        return _plan(app, settings, admin)
+
+
+def _plan(app: App, settings: Settings, admin: LogAdmin) -> list[TopicChange]:
     specs = topic_specs(app, settings)
-    admin = _admin(settings)
     states = read_topic_states(admin, [spec.name for spec in specs])
     recorded = read_topic_records(app, settings, admin)
     return [
@@ -113,9 +118,13 @@ def apply(app: App, settings: Settings) -> list[TopicChange]:
 
     Raises `TopicMismatch` before anything is made when a topic is there but not as demanded, and `BrokerUnavailable`.
     """
-    changes = plan(app, settings)
+    with _admin(settings) as admin:
+        return _apply(app, settings, admin)
+
+
+def _apply(app: App, settings: Settings, admin: LogAdmin) -> list[TopicChange]:
+    changes = _plan(app, settings, admin)
     _refuse_conflicts(changes)
-    admin = _admin(settings)
     replicas = settings.kafka.replication_factor or min(3, admin.broker_count())
     extra = {"min.insync.replicas": "2"} if replicas >= 3 else {}
     admin.create_topics(
@@ -282,7 +291,7 @@ def _topic_record(record: Record) -> TopicRecord:
 def _record(app: App, settings: Settings, admin: LogAdmin, topics: list[str]) -> None:
     meta = app.names(settings.namespace).meta
     failures: list[str] = []
-    producer = Producer(producer_config(settings.kafka.client_config()))
+    producer = KafkaProducer(producer_config(settings.kafka.client_config()))
     for topic, found in admin.wait_until_described(set(topics)).items():
         value = json.dumps({"partitions": len(found.replicas), "topic_id": found.topic_id.hex()})
         producer.produce(

@@ -15,10 +15,12 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from eventsource.errors import Fenced, LogError, OffsetLost, RecordRefused, TransactionAborted
-from eventsource.log.admin import FORBIDDEN, TopicAndPartition, translate
+from eventsource.log.admin import TopicAndPartition
 from eventsource.log.bounded_calls import BoundedCalls, NeverReturned
 from eventsource.log.client_config import producer_config
-from eventsource.log.deliveries import TOO_LARGE, Deliveries
+from eventsource.log.deliveries import Deliveries
+from eventsource.log.kafka_clients import KafkaProducer
+from eventsource.log.kafka_errors import FENCED, FORBIDDEN, TOO_LARGE, translate
 from eventsource.log.record import Outgoing
 from eventsource.log.serving import flush, is_fatal, poll
 from eventsource.log.steps import Step
@@ -36,20 +38,8 @@ except ImportError:  # it was not compiled, or not for this version of the clien
 
 _log = structlog.get_logger("eventsource.transactions")
 
-_FENCED: Final = frozenset(
-    {
-        KafkaError._FENCED,
-        KafkaError.PRODUCER_FENCED,
-        KafkaError.INVALID_PRODUCER_EPOCH,
-        KafkaError.INVALID_PRODUCER_ID_MAPPING,
-        KafkaError.TRANSACTION_COORDINATOR_FENCED,
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.FENCED_INSTANCE_ID,
-        KafkaError.STALE_MEMBER_EPOCH,
-        KafkaError.FENCED_MEMBER_EPOCH,
-    }
-)
+# A partition's owner whose static membership was taken over is shut out like any other.
+_FENCED: Final = FENCED | {KafkaError.FENCED_INSTANCE_ID}
 _DEFAULTS: Final[Mapping[str, Any]] = {
     # The broker answers CONCURRENT_TRANSACTIONS while it finishes the transaction before.
     "retry.backoff.ms": 1,
@@ -118,7 +108,7 @@ class PartitionWriter:
         self._suspicions = [Suspicion() for _ in transactional_ids]
         timeout_ms = int(transaction_timeout_seconds * 1_000)
         self._producers = [
-            Producer(
+            KafkaProducer(
                 {
                     **producer_config({**_DEFAULTS, **client_config}),
                     "transactional.id": transactional_id,

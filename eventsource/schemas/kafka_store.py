@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from eventsource.clock import Clock, SystemClock
 from eventsource.errors import (
@@ -22,8 +22,10 @@ from eventsource.errors import (
     TopicMissing,
     UnknownFingerprint,
 )
-from eventsource.log.admin import LogAdmin, translate
+from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import producer_config
+from eventsource.log.kafka_clients import KafkaProducer
+from eventsource.log.kafka_errors import translate
 from eventsource.log.plain_producer import PlainProducer
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
@@ -128,6 +130,8 @@ class KafkaSchemaStore:
                     self._reader.close()
                 if self._producer is not None:
                     self._producer.close(0.0)  # every write was waited for, so there is nothing to send
+                if self._admin is not None:
+                    self._admin.close()
                 self._reader = self._producer = self._admin = None
             finally:
                 self._lock.release()
@@ -248,7 +252,7 @@ class KafkaSchemaStore:
         if self._producer is None:
             timeout_ms = int(self._request_seconds * 1_000)
             config = {**producer_config(self._client_config), "message.timeout.ms": timeout_ms}
-            self._producer = PlainProducer(lambda: Producer(config))
+            self._producer = PlainProducer(lambda: KafkaProducer(config))
         outcome: list[KafkaError | None] = []
 
         def delivered(error: KafkaError | None, _: Message) -> None:

@@ -46,6 +46,10 @@ class SingleObjectCodec(Generic[T]):
             self.register()
         return self._write(instance)
 
+    def encode_ahead(self, instance: T) -> bytes:
+        """As `encode`, without registering: the caller registers the schema before the bytes leave. Raises `EncodeError`."""
+        return self._write(instance)
+
     def decode(self, value: bytes, *, patience_seconds: float | None = None) -> T:
         """The instance, whichever schema of it wrote the bytes. Nothing of today's class is validated.
 

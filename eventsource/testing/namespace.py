@@ -52,9 +52,9 @@ def remove_stores(namespace: str, state_dir: Path) -> None:
 
 def remove_from_kafka(namespace: str, bootstrap_servers: str, *, timeout_seconds: float = 15.0) -> None:
     """Deletes groups, then topics. A group whose members are just leaving is waited for."""
-    from confluent_kafka.admin import AdminClient
+    from eventsource.log.kafka_clients import KafkaAdmin
 
-    admin: Any = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin: Any = KafkaAdmin({"bootstrap.servers": bootstrap_servers})
     listed = admin.list_consumer_groups(request_timeout=_REQUEST_SECONDS).result()
     groups = [group.group_id for group in listed.valid if belongs(group.group_id, namespace)]
     _until_deleted("consumer group", groups, admin.delete_consumer_groups, timeout_seconds)

@@ -44,6 +44,9 @@ class Log:
         self._first = first
         self._position = -1001
 
+    def within(self, seconds: float) -> Self:
+        return self
+
     def first_offsets(self, partitions: list[Any]) -> dict[Any, int]:
         return {WHERE: self._first}
 
@@ -73,10 +76,10 @@ class Log:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Callable[[History, Log], list[int]]:
     def run(history: History, log: Log) -> list[int]:
-        monkeypatch.setattr(history_reader, "LogAdmin", lambda *_, **__: log)
         monkeypatch.setattr(history_reader, "LogReader", lambda *_: log)
         taken: Any = history
-        read_history(taken, b"acc-1", WHERE, {}, timeout_seconds=5, clock=log.clock)
+        admin: Any = log
+        read_history(taken, b"acc-1", WHERE, {}, admin=admin, timeout_seconds=5, clock=log.clock)
         return history.taken
 
     return run

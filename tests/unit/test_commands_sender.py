@@ -182,7 +182,7 @@ def test_the_queue_is_as_large_as_what_may_be_in_flight_unless_the_user_says_oth
     monkeypatch: pytest.MonkeyPatch, own: dict[str, str], expected: tuple[object, object]
 ) -> None:
     made: list[dict[str, Any]] = []
-    monkeypatch.setattr("eventsource.commands.sender.Producer", made.append)
+    monkeypatch.setattr("eventsource.commands.sender.KafkaProducer", made.append)
     CommandSender.connect({"bootstrap.servers": "nowhere:1", **own}, max_messages=50, clock=SystemClock())
     (config,) = made
     assert (config["queue.buffering.max.messages"], config["queue.buffering.max.kbytes"]) == expected

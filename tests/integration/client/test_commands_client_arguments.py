@@ -63,5 +63,5 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_sent(unanswered: Client,
             call(unanswered)
     with pytest.raises(DefinitionError, match="Foreign is no command of 'account'"):
         unanswered.send(Account, "acc-1", Foreign())
-    assert len(unanswered._channel._requests.in_flight) == 0
+    assert len(unanswered._connection.channel._requests.in_flight) == 0
     assert versions(settings) == {}

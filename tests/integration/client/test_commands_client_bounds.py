@@ -68,7 +68,7 @@ def test_a_client_that_outruns_its_producer_is_told_and_nothing_was_sent(setting
         for pending in pendings:
             pending.result()
         assert client.load(Account, "acc-1").state.balance == len(pendings)
-        assert len(client._channel._requests.in_flight) == 0
+        assert len(client._connection.channel._requests.in_flight) == 0
     assert versions(settings) == {"acc-1": list(range(1, len(pendings) + 2))}
 
 

@@ -1,0 +1,47 @@
+"""Why no broker can be reached, as librdkafka reports it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from confluent_kafka import KafkaError
+
+from eventsource.log.kafka_errors import FORBIDDEN
+
+_STATE: Final = re.compile(r" \(after \d+ms in state [A-Z_]+\)$")
+_CLOSED: Final = (
+    "the connection was closed without an answer, as by a listener that requires TLS or SASL where "
+    "security.protocol says neither"
+)
+
+
+class ConnectionErrors:
+    """A client's `error_cb`: keeps the reason for which the brokers cannot be reached. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._reason = ""
+        self._telling = False
+        self.all_down = False
+        self.denied = False
+
+    def __call__(self, error: KafkaError) -> None:
+        code = error.code()
+        if code == KafkaError._ALL_BROKERS_DOWN:
+            self.all_down = True
+            return
+        # Once a handshake or a login has failed, the disconnections that follow say less.
+        telling = code != KafkaError._TRANSPORT
+        if telling or not self._telling:
+            self._reason = _STATE.sub("", str(error.str()))
+            self._telling = telling
+            self.denied = code in FORBIDDEN
+
+    @property
+    def reason(self) -> str:
+        """The reason; empty while nothing was reported."""
+        return self._reason or (_CLOSED if self.all_down else "")
+
+    def clear(self) -> None:
+        """Forgets what was reported: a broker has answered, or another request begins."""
+        self._reason, self._telling, self.all_down, self.denied = "", False, False, False
