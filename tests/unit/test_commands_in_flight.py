@@ -200,3 +200,14 @@ def test_a_place_is_given_back_once(clock: VirtualClock) -> None:
     assert not in_flight.leave(waiting.pending)  # the id is another request's now
     assert in_flight.leave(again.pending)
     assert in_flight.take([reply("c-1")]) == []
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_repetition_of_what_is_in_flight_needs_no_place(clock: VirtualClock, wait: bool) -> None:
+    in_flight = InFlight(2, clock)
+    first = enter(in_flight, "c-1")
+    enter(in_flight, "c-2")
+    assert enter(in_flight, "c-1", wait=wait) is first
+    with pytest.raises(CommandIdReused):
+        enter(in_flight, "c-1", content=content_of("y"), wait=wait)
+    assert len(in_flight) == 2

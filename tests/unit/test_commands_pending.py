@@ -150,3 +150,38 @@ def test_a_load_that_is_not_answered_says_that_it_can_be_repeated() -> None:
 def test_a_wait_that_no_clock_can_measure_is_refused(pending: Pending, timeout: float) -> None:
     with pytest.raises(InvalidArgument, match="give seconds"):
         pending.result(timeout)
+
+
+@pytest.mark.parametrize("raised", [SystemExit(1), asyncio.CancelledError(), KeyboardInterrupt(), GeneratorExit()])
+def test_nothing_that_a_callback_raises_ends_the_clients_thread(pending: Pending, raised: BaseException) -> None:
+    called: list[str] = []
+    ended: list[str] = []
+
+    def fail(_: Pending) -> None:
+        raise raised
+
+    def run() -> None:
+        pending.resolve(RECEIPT)
+        ended.append("as it should")
+
+    pending.add_done_callback(fail)
+    pending.add_done_callback(lambda done: called.append(done.command_id))
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert called == ["c-1"]
+    assert ended == ["as it should"]
+
+
+def test_an_interruption_of_the_main_thread_interrupts_it_once_everyone_has_the_answer(pending: Pending) -> None:
+    called: list[str] = []
+
+    def interrupt(_: Pending) -> None:
+        raise KeyboardInterrupt
+
+    pending.add_done_callback(interrupt)
+    pending.add_done_callback(lambda done: called.append(done.command_id))
+    with pytest.raises(KeyboardInterrupt):
+        pending.resolve(RECEIPT)
+    assert called == ["c-1"]
+    assert pending.result() == RECEIPT
