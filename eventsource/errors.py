@@ -362,6 +362,13 @@ class EmbeddedStackError(EventSourceError):
     """Raised when the embedded broker or database could not be installed, started or stopped. The text says what to do."""
 
 
+class EmbeddedStackMisused(EmbeddedStackError):
+    """Raised when the embedded stack is asked for what it cannot do: a folder that cannot be written, a wrong port or count.
+
+    Trying again changes nothing: correct what the text names.
+    """
+
+
 # --- workers -----------------------------------------------------------------------------------------------------
 
 

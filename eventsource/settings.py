@@ -23,7 +23,7 @@ from eventsource.redaction import redact_url, redact_value
 PREFIX: Final = "EVENTSOURCE_"
 ENV_FILE: Final = ".env"
 # Variables with our prefix that are no settings of an app: which app, and what the command line reads.
-OTHER_VARIABLES: Final = frozenset({"EVENTSOURCE_APP", "EVENTSOURCE_LOG_LEVEL"})
+OTHER_VARIABLES: Final = frozenset({"EVENTSOURCE_APP", "EVENTSOURCE_LOG_LEVEL", "EVENTSOURCE_LOG_FORMAT"})
 _DELIMITER: Final = "__"
 
 MAX_TRANSACTION_COMMANDS: Final = 10_000

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eventsource.cli.options import AppOption, Json, Reference, find_app
+from eventsource.cli.exit_codes import REFUSED
+from eventsource.cli.help import CommandGroup
+from eventsource.cli.options import Json, Reference, confirmed, find_app, split_app
 from eventsource.cli.output import counted, note, print_json, print_table
-from eventsource.errors import InvalidArgument
+from eventsource.errors import SettingsError
 from eventsource.settings import load_settings
 
 if TYPE_CHECKING:
     from projections.rebuild import RebuildReport
     from projections.status import ProjectionStatus
 
-app = typer.Typer(help="The app's read models in Postgres.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The app's read models in Postgres.", cls=CommandGroup, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -27,9 +29,10 @@ def list_command(reference: Reference = None, json: Json = False) -> None:
     """Show how far each projection is, and in what its table differs from its class; the ends of transactions count as offsets."""
     from projections.status import projection_statuses
 
-    statuses = projection_statuses(find_app(reference), load_settings())
+    found = find_app(reference)
+    statuses = projection_statuses(found, load_settings())
     if json:
-        print_json([_document(status) for status in statuses])
+        print_json({"app": found.name, "projections": [_document(status) for status in statuses]})
         return
     print_table(
         ("projection", "revision", "table", "partitions", "position", "end", "lag", "state"),
@@ -54,32 +57,41 @@ def list_command(reference: Reference = None, json: Json = False) -> None:
 
 @app.command("rebuild")
 def rebuild_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The projection's name, as `list` shows it.")],
-    reference: AppOption = None,
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="[MODULE:APP] NAME", help="The app, and the projection's name as `list` shows it."),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")] = False,
     json: Json = False,
 ) -> None:
     """Throw a read model away and fold the whole log into it again.
 
-    Workers may run; they wait meanwhile. Readers see an empty table that grows.
+    Workers may run; they wait meanwhile. Readers see an empty table that grows. Exits with 6 when the answer is no.
     """
     from projections.rebuild import find_projection, rebuild
 
+    reference, name = _split(what)
     found = find_app(reference)
     definition = find_projection(found, name)
     settings = load_settings()
-    if not yes:
-        if not sys.stdin.isatty():
-            raise InvalidArgument(
-                f"rebuilding {name} empties its table, and nobody is there to be asked: give --yes to do it without asking"
-            )
-        table = definition.model.__tablename__
-        typer.confirm(
-            f"Empty the table {table!r} and fold it again? Readers see it grow meanwhile.", abort=True, err=True
-        )
+    if not yes and not confirmed(
+        f"Empty the table {definition.model.__tablename__!r} and fold it again? Readers see it grow meanwhile.",
+        unasked=f"rebuilding {name} empties its table, and there is no terminal to ask at: give --yes to do it without asking",
+    ):
+        note(f"{name} is left as it is")
+        raise typer.Exit(REFUSED)
     with _progress_bar(f"rebuilding {name}") as progress:
         report = rebuild(found, name, settings, progress)
     _print_report(report, json=json)
+
+
+def _split(words: list[str]) -> tuple[str | None, str]:
+    reference, names = split_app(words)
+    if len(names) != 1:
+        raise SettingsError(
+            "projections rebuild takes an app and the name of one projection: write `eventsource projections rebuild MODULE:APP NAME`"
+        )
+    return reference, names[0]
 
 
 @contextmanager

@@ -344,7 +344,14 @@ def environment(**additions: str) -> dict[str, str]:
     """The environment of the process that runs a page: this one's programs and modules, and no settings but `additions`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EVENTSOURCE_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **additions}
+    return {
+        **kept,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "EVENTSOURCE_LOG_FORMAT": "text",
+        **additions,
+    }
 
 
 def run_page(page: Page, folder: Path, **settings: str) -> None:

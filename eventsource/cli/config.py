@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from eventsource.cli.help import CommandGroup
 from eventsource.cli.options import Json
 from eventsource.cli.output import print_json, print_table
 from eventsource.cli.reference import settings_reference
@@ -15,7 +16,7 @@ from eventsource.settings import Settings, load_settings, redacted, variable_nam
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="The settings.", rich_markup_mode=None)
+    group = typer.Typer(help="The settings.", cls=CommandGroup, rich_markup_mode=None)
     group.command("show")(show)
     group.command("reference")(reference)
     root.add_typer(group, name="config")

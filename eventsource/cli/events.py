@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eventsource.cli.options import AppOption, Json, Place, find_app, known_aggregate, split_place
-from eventsource.cli.output import counted, note, print_json, print_table, printable
+from eventsource.cli.help import CommandGroup
+from eventsource.cli.options import Json, Place, find_app, known_aggregate, split_app, split_place
+from eventsource.cli.output import counted, note, print_json, print_line, print_table, warn
+from eventsource.cli.values import json_form, plain_text
 from eventsource.errors import EventSourceError, SettingsError
 from eventsource.settings import load_settings
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="The events in the log.", rich_markup_mode=None)
+    group = typer.Typer(help="The events in the log.", cls=CommandGroup, rich_markup_mode=None)
     group.command("tail")(tail)
     group.command("show")(show)
     root.add_typer(group, name="events")
@@ -34,7 +35,6 @@ def tail(
             metavar="[MODULE:APP] [AGGREGATE]", help="The app, and one of its aggregates; all of them unless given."
         ),
     ] = None,
-    app: AppOption = None,
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Begin with the oldest event, not with the next.")
     ] = False,
@@ -48,7 +48,7 @@ def tail(
     """Print events as they are recorded. The order holds within each aggregate; across them it is that of arrival."""
     from eventsource.cli.event_reading import follow
 
-    reference, aggregate = _split(what or [], app)
+    reference, aggregate = _split(what or [])
     found = find_app(reference)
     aggregates = [known_aggregate(found, aggregate)] if aggregate is not None else list(found.aggregates)
     read = follow(found, load_settings(), aggregates, from_beginning=from_beginning, follow=follow_)
@@ -58,7 +58,6 @@ def tail(
 
 def show(
     what: Place,
-    app: AppOption = None,
     json: Json = False,
 ) -> None:
     """Print all events of one aggregate in order, and check that no version is missing or there twice.
@@ -68,7 +67,7 @@ def show(
     """
     from eventsource.cli.event_reading import history
 
-    reference, aggregate, aggregate_id = split_place(what, app, "events show")
+    reference, aggregate, aggregate_id = split_place(what, "events show")
     found = find_app(reference)
     began = time.monotonic()
     events, problem = history(found, load_settings(), known_aggregate(found, aggregate), aggregate_id)
@@ -88,7 +87,7 @@ def show(
                 (e.version, _time(e), _type(e), _fields(e), e.actor, f"{e.command_id} {e.index}/{e.count}")
                 for e in events
             ),
-            title=printable(f"{aggregate} {aggregate_id}"),
+            title=f"{aggregate} {aggregate_id}",
         )
         note(
             f"{counted(len(events), 'event')} in partition {events[0].partition}, read in {time.monotonic() - began:.1f} s"
@@ -104,10 +103,10 @@ def as_json(recorded: Recorded) -> dict[str, Any]:
         "id": recorded.id,
         "version": recorded.version,
         "type": _type(recorded),
-        "data": recorded.event.model_dump(mode="json", warnings=False),
+        "data": recorded.event,
         "time": recorded.time.isoformat(),
         "actor": recorded.actor,
-        "metadata": dict(recorded.metadata),
+        "metadata": recorded.metadata,
         "command_id": recorded.command_id,
         "correlation_id": recorded.correlation_id,
         "index": recorded.index,
@@ -117,26 +116,27 @@ def as_json(recorded: Recorded) -> dict[str, Any]:
     }
 
 
-def _split(words: list[str], app: str | None) -> tuple[str | None, str | None]:
-    """MODULE:APP is told by its colon: the names of aggregates have none."""
-    references = [word for word in words if ":" in word] + ([app] if app is not None else [])
-    aggregates = [word for word in words if ":" not in word]
-    if len(references) > 1 or len(aggregates) > 1:
+def _split(words: list[str]) -> tuple[str | None, str | None]:
+    reference, aggregates = split_app(words)
+    if len(aggregates) > 1:
         raise SettingsError(
             "events tail takes one app and one aggregate: write `eventsource events tail MODULE:APP AGGREGATE`"
         )
-    return next(iter(references), None), next(iter(aggregates), None)
+    return reference, next(iter(aggregates), None)
 
 
 def _print_tail(record: Record, decoded: Recorded | EventSourceError, *, json: bool) -> None:
     where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
     if isinstance(decoded, EventSourceError):
-        print_json({**where, "error": str(decoded)}, indent=None) if json else note(f"error: {printable(decoded)}")
+        if json:
+            print_json({**where, "error": {"class": type(decoded).__name__, "message": str(decoded)}}, indent=None)
+        else:
+            warn(f"{record.topic}[{record.partition}] offset {record.offset} cannot be read: {decoded}")
     elif json:
         print_json({"topic": record.topic, **as_json(decoded)}, indent=None)
     else:
-        name = printable(f"{decoded.aggregate} {decoded.id}")
-        print(f"{_time(decoded)}  {name}  v{decoded.version}  {_type(decoded)}  {_fields(decoded)}", flush=True)
+        name = f"{decoded.aggregate} {decoded.id}"
+        print_line(f"{_time(decoded)}  {name}  v{decoded.version}  {_type(decoded)}  {_fields(decoded)}")
 
 
 def _type(recorded: Recorded) -> str:
@@ -148,9 +148,4 @@ def _time(recorded: Recorded) -> str:
 
 
 def _fields(recorded: Recorded) -> str:
-    return printable(" ".join(_pairs(recorded)))
-
-
-def _pairs(recorded: Recorded) -> Iterator[str]:
-    for name, value in recorded.event.model_dump(mode="json", warnings=False).items():
-        yield f"{name}={value}"
+    return " ".join(f"{name}={plain_text(value)}" for name, value in json_form(recorded.event).items())

@@ -6,8 +6,9 @@
 | 1 | something unexpected failed | look at it: `--debug` shows the traceback |
 | 2 | wrong usage, input, setting or definition | correct it; trying again changes nothing |
 | 3 | a server is unavailable, or an answer did not come in time | try again later |
-| 4 | cluster, topics, database, read model or aggregate are not there, or not as demanded | mend first: the message says how |
+| 4 | cluster, topics, database, read model or aggregate are missing, or not as demanded | fix that first: the message says how |
 | 5 | the log or its offsets are in danger | stop writing and inspect: nothing may be retried blindly |
+| 6 | refused: the domain rejected the command, or the answer at a prompt was no; nothing was done | go on, or decide otherwise |
 | 130 | interrupted by Ctrl-C | |
 | 141 | the reader of the output went away | |
 | 143 | ended by a second SIGTERM before the drain was done | |
@@ -18,6 +19,7 @@ from __future__ import annotations
 from typing import Final
 
 from eventsource import errors
+from eventsource.domain.rejected import Rejected
 
 OK: Final = 0
 UNEXPECTED: Final = 1
@@ -25,6 +27,7 @@ USAGE: Final = 2
 UNAVAILABLE: Final = 3
 NOT_AS_DEMANDED: Final = 4
 DANGER: Final = 5
+REFUSED: Final = 6
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 TERMINATED: Final = 143
@@ -38,6 +41,10 @@ _KINDS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.SettingsError, USAGE),
     (errors.EncodeError, USAGE),
     (errors.InvalidArgument, USAGE),
+    (errors.CommandIdReused, USAGE),
+    (errors.EmbeddedStackMisused, USAGE),
+    (Rejected, REFUSED),
+    (errors.InvariantBroken, REFUSED),
     (errors.TopicMissing, NOT_AS_DEMANDED),
     (errors.TopicMismatch, NOT_AS_DEMANDED),
     (errors.ClusterMismatch, NOT_AS_DEMANDED),
@@ -45,6 +52,9 @@ _KINDS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.ReadModelOutdated, NOT_AS_DEMANDED),
     (errors.SequenceParked, NOT_AS_DEMANDED),
     (errors.NotFound, NOT_AS_DEMANDED),
+    (errors.AlreadyExists, NOT_AS_DEMANDED),
+    (errors.VersionConflict, NOT_AS_DEMANDED),
+    (errors.Expired, NOT_AS_DEMANDED),
     (errors.VersionNotReached, NOT_AS_DEMANDED),
     (errors.Retriable, UNAVAILABLE),
 )

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import IO, Any, Final
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from eventsource.cli.output import printable
+from eventsource.cli.values import json_text
 from eventsource.redaction import REDACTED, is_secret_name, redact_text
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _OURS: Final = ("eventsource", "projections", "sagas")
 
 
-def configure_logging(stream: IO[str], *, level: str, debug: bool) -> None:
-    """Sends structlog and the standard library's logging to `stream`. Tracebacks are shown with `debug` alone."""
+def configure_logging(stream: IO[str], *, level: str, debug: bool, as_json: bool | None = None) -> None:
+    """Sends structlog and the standard library's logging to `stream`. Tracebacks are shown with `debug` alone.
+
+    `as_json`: one JSON object a line, or lines for people; by default those where `stream` is a terminal.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -25,16 +31,17 @@ def configure_logging(stream: IO[str], *, level: str, debug: bool) -> None:
         _show_traceback if debug else _name_error,
         _redact,
     ]
-    terminal = stream.isatty()
-    renderer = (
-        structlog.dev.ConsoleRenderer(colors=True) if terminal else structlog.processors.JSONRenderer(default=str)
+    as_json = not stream.isatty() if as_json is None else as_json
+    renderers: list[Any] = (
+        [_in_order, _as_json(getattr(stream, "encoding", None) or "utf-8")]
+        if as_json
+        else [_without_controls, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     )
-    order = [] if terminal else [_in_order]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *order, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()
@@ -61,6 +68,21 @@ def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     """What every line has comes first, so that lines can be read below each other."""
     first = {name: event.pop(name) for name in ("timestamp", "level", "logger", "event") if name in event}
     return {**first, **event}
+
+
+def _as_json(encoding: str) -> Callable[[WrappedLogger, str, EventDict], str]:
+    def render(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+        return json_text(event, encoding=encoding)
+
+    return render
+
+
+def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Texts from the log, such as ids and errors, cannot steer the terminal. Only a traceback has lines."""
+    for name, value in event.items():
+        if isinstance(value, str) and name != "exception":
+            event[name] = printable(value)
+    return event
 
 
 def _name_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,8 @@ import typer
 
 from eventsource.app import App
 from eventsource.cli.loading import load_app
-from eventsource.errors import SettingsError
+from eventsource.cli.output import note
+from eventsource.errors import InvalidArgument, SettingsError
 
 Reference = Annotated[
     str | None,
@@ -20,19 +23,11 @@ Reference = Annotated[
         show_default=False,
     ),
 ]
-AppOption = Annotated[
-    str | None,
-    typer.Option(
-        "--app",
-        metavar="MODULE:APP",
-        help="The app; else EVENTSOURCE_APP, or [tool.eventsource] app in pyproject.toml.",
-    ),
-]
 Place = Annotated[
     list[str],
     typer.Argument(metavar="[MODULE:APP] AGGREGATE ID", help="The app, the aggregate's name, and its id."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and an error as one on stderr.")]
 
 
 def find_app(reference: str | None) -> App:
@@ -40,16 +35,18 @@ def find_app(reference: str | None) -> App:
     return load_app(reference, os.environ, Path.cwd())
 
 
-def split_place(words: list[str], app: str | None, command: str) -> tuple[str | None, str, str]:
-    """App, aggregate and id, as `command` was given them: the app as the first word, as `--app`, or not at all.
+def split_app(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The app, if it is named, and the words after it. It comes first and has a colon; names of aggregates and projections have none."""
+    return (words[0], list(words[1:])) if words and ":" in words[0] else (None, list(words))
 
-    Names of aggregates have no colon, and ids may have one. Raises `SettingsError` that says what is missing or too much.
+
+def split_place(words: Sequence[str], command: str) -> tuple[str | None, str, str]:
+    """App, aggregate and id, as `command` was given them. An id may have a colon.
+
+    Raises `SettingsError` that says what is missing or too much.
     """
     usage = f"write `eventsource {command} MODULE:APP AGGREGATE ID`"
-    rest = list(words)
-    reference = rest.pop(0) if ":" in rest[0] else None
-    if reference is not None and app is not None:
-        raise SettingsError(f"{command} takes one app, not both {reference} and --app {app}: leave one of them out")
+    reference, rest = split_app(words)
     if not rest:
         raise SettingsError(f"{command}: aggregate and id are missing: {usage}")
     if len(rest) == 1:
@@ -58,13 +55,31 @@ def split_place(words: list[str], app: str | None, command: str) -> tuple[str | 
         raise SettingsError(
             f"{command} takes an app, an aggregate and an id, and nothing more: quote an id with blanks; {usage}"
         )
-    return reference if app is None else app, rest[0], rest[1]
+    return reference, rest[0], rest[1]
+
+
+def confirmed(question: str, *, unasked: str) -> bool:
+    """Whether the answer at the terminal is yes. The end of the input is a no; Ctrl-C comes through.
+
+    Raises `InvalidArgument` with the text `unasked` where there is no terminal to ask at.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidArgument(unasked)
+    while True:
+        print(f"{question} [y/N]: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            print(file=sys.stderr)
+        answer = line.strip().lower()
+        if answer in {"y", "yes", "n", "no", ""}:
+            return answer in {"y", "yes"}
+        note("answer y or n")
 
 
 def known_aggregate(app: App, name: str) -> str:
     """The name itself. Raises `SettingsError` where the app has no such aggregate."""
     if name not in app.aggregates:
         known = ", ".join(sorted(app.aggregates))
-        mend = f"choose among {known}" if known else "give it one with aggregates=[…]"
-        raise SettingsError(f"app {app.name!r} has no aggregate {name!r}: {mend}")
+        remedy = f"choose among {known}" if known else "give it one with aggregates=[…]"
+        raise SettingsError(f"app {app.name!r} has no aggregate {name!r}: {remedy}")
     return name

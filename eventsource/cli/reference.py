@@ -24,8 +24,9 @@ same folder: they are named in `.eventsource/dev.env`, and the other two go befo
 setting is refused, and so is a wrong value: the error names the variable, never its value. Passwords and keys are replaced in
 every repr, log and dump.
 
-Two more variables are read by the command line alone: `EVENTSOURCE_APP` (the app, as `MODULE:APP`, where none is named) and
-`EVENTSOURCE_LOG_LEVEL` (`debug`, `info`, `warning`, `error` or `critical`).
+Three more variables are read by the [command line](cli.md) alone: `EVENTSOURCE_APP` (the app, as `MODULE:APP`, where none is
+named), `EVENTSOURCE_LOG_LEVEL` (`debug`, `info`, `warning`, `error` or `critical`) and `EVENTSOURCE_LOG_FORMAT` (what stderr
+holds: `text`, `json`, or by default `auto`, which is text on a terminal and JSON elsewhere).
 """
 _TYPES: Final = {str: "text", Path: "path", int: "integer", float: "number", bool: "true or false"}
 

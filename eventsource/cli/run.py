@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ import typer
 from eventsource.cli.options import Reference, find_app
 from eventsource.cli.output import print_json
 from eventsource.cli.process_memory import collect_garbage_less_often, give_large_blocks_back
+from eventsource.cli.stderr import COMMAND_LOGGER, JsonLines
 from eventsource.settings import load_settings
 
 _log = structlog.get_logger("eventsource.worker")
@@ -95,9 +98,9 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         received.append(number)
         if len(received) > 1:
-            os.write(2, b"stopped at once: what was not committed is done again by the next owner\n")
+            _write("stopped at once: what was not committed is done again by the next owner")
             os._exit(128 + number)
-        os.write(2, b"stopping: finishing what was begun (again to stop at once)\n")
+        _write("stopping: finishing what was begun (again to stop at once)")
         stop()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -106,6 +109,14 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _write(sentence: str) -> None:
+    """As `note` does, without a lock that the interrupted code may hold. Where stderr is closed, nobody is there to read it."""
+    if isinstance(sys.stderr, JsonLines):
+        sentence = sys.stderr.line("info", COMMAND_LOGGER, sentence)
+    with contextlib.suppress(OSError):
+        os.write(2, f"{sentence}\n".encode())
 
 
 def when_stdin_closes(stop: Callable[[], None]) -> None:

@@ -7,8 +7,10 @@ from typing import Annotated, Final
 
 import typer
 
-from eventsource.cli.options import AppOption, Json, Place, find_app, known_aggregate, split_place
-from eventsource.cli.output import print_json, print_table, printable
+from eventsource.cli.help import CommandGroup
+from eventsource.cli.options import Json, Place, find_app, known_aggregate, split_place
+from eventsource.cli.output import print_json, print_line, print_table
+from eventsource.cli.values import json_form
 from eventsource.errors import InvalidArgument
 from eventsource.settings import load_settings
 
@@ -17,7 +19,7 @@ _EXAMPLE: Final = "write it as 2026-01-31T12:00:00Z, or with +01:00 in the place
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Aggregates, as their events make them.", rich_markup_mode=None)
+    group = typer.Typer(help="Aggregates, as their events make them.", cls=CommandGroup, rich_markup_mode=None)
     group.callback()(_group)
     group.command("show")(show)
     root.add_typer(group, name="state")
@@ -30,7 +32,6 @@ def _group() -> None:
 
 def show(
     what: Place,
-    app: AppOption = None,
     at_version: Annotated[
         int | None, typer.Option("--at-version", min=1, metavar="N", help="As it was after its event N.")
     ] = None,
@@ -50,11 +51,9 @@ def show(
     Made from the events in the log by the class that is here, and needs no worker. Reads the partition that holds the aggregate
     from its beginning. Exits with 4 when there is no such aggregate or version, with 5 when its history has a gap or a repeat.
     """
-    from pydantic_core import to_jsonable_python
-
     from eventsource.cli.event_reading import state_at
 
-    reference, aggregate, aggregate_id = split_place(what, app, "state show")
+    reference, aggregate, aggregate_id = split_place(what, "state show")
     if at_version is not None and at_time is not None:
         raise InvalidArgument("give --at-version or --at-time, not both: leave one of them out")
     time_given = _time(at_time)
@@ -69,7 +68,7 @@ def show(
         at_time=time_given,
         timeout_seconds=timeout,
     )
-    state = to_jsonable_python(loaded.state, fallback=str)
+    state = json_form(loaded.state)
     if json:
         print_json(
             {
@@ -82,7 +81,7 @@ def show(
         )
     else:
         when = time.isoformat(sep=" ", timespec="milliseconds")
-        print(printable(f"{aggregate} {aggregate_id}  version {loaded.version}  {when}"))
+        print_line(f"{aggregate} {aggregate_id}  version {loaded.version}  {when}")
         print_table(("field", "value"), state.items())
 
 

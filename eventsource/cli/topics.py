@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
 
+from eventsource.cli.help import CommandGroup
 from eventsource.cli.options import Json, Reference, find_app
 from eventsource.cli.output import note, print_json, print_table
 from eventsource.errors import TopicMismatch
 from eventsource.settings import load_settings
 
 if TYPE_CHECKING:
+    from eventsource.app import App
     from eventsource.log.topics import TopicChange
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="The app's topics in Kafka.", rich_markup_mode=None)
+    group = typer.Typer(help="The app's topics in Kafka.", cls=CommandGroup, rich_markup_mode=None)
     group.command("plan")(plan_command)
     group.command("apply")(apply_command)
     root.add_typer(group, name="topics")
@@ -29,8 +30,9 @@ def plan_command(reference: Reference = None, json: Json = False) -> None:
     """Show what `apply` would do; exit with 4 when a topic is there but not as demanded."""
     from eventsource.log.topics import plan
 
-    changes = plan(find_app(reference), load_settings())
-    _print(changes, json=json)
+    app = find_app(reference)
+    changes = plan(app, load_settings())
+    _print(app, changes, json=json)
     conflicts = [change for change in changes if change.action == "conflict"]
     if conflicts:
         raise TopicMismatch("; ".join(f"{change.topic}: {change.detail}" for change in conflicts))
@@ -43,16 +45,17 @@ def apply_command(reference: Reference = None, json: Json = False) -> None:
     """Make the topics that are missing and record what they are; alter none."""
     from eventsource.log.topics import apply
 
-    changes = apply(find_app(reference), load_settings())
-    _print(changes, json=json)
+    app = find_app(reference)
+    changes = apply(app, load_settings())
+    _print(app, changes, json=json)
     if not json:
         done = sum(change.action != "none" for change in changes)
         note(f"{done} done" if done else "nothing to do")
 
 
-def _print(changes: Sequence[TopicChange], *, json: bool) -> None:
+def _print(app: App, changes: Sequence[TopicChange], *, json: bool) -> None:
     if json:
-        print_json([asdict(change) | {"config": dict(change.config)} for change in changes])
+        print_json({"app": app.name, "topics": changes})
         return
     print_table(
         ("topic", "partitions", "action", "detail"),

@@ -110,5 +110,6 @@ class WorkerProcess:
     def _last_words(self) -> str:
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
-        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        return (errors or lines or ["it said nothing"])[-1]
+        # Where stderr is no terminal, the command writes its error as a JSON object.
+        errors = [json.loads(line)["message"] for line in lines if '"event": "command_failed"' in line]
+        return str((errors or lines or ["it said nothing"])[-1])

@@ -25,7 +25,7 @@ def dev(tmp_path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-m", "eventsource", "dev", *arguments],
         cwd=tmp_path,
-        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "EVENTSOURCE_LOG_FORMAT": "text"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -28,6 +28,7 @@ class Shell:
         self.environment = {
             **inherited,
             "EVENTSOURCE_APP": "shop:shop",
+            "EVENTSOURCE_LOG_FORMAT": "text",
             "EVENTSOURCE_WORKER__HEALTH_PORT": "0",
             "EVENTSOURCE_WORKER__STATE_DIR": str(folder / "state"),
             **variables,
@@ -120,6 +121,7 @@ def test_a_worker_refuses_to_start_and_starts_when_the_risk_is_accepted(shell: S
 
     accept = ("--accept-risk", "events-retention", "--accept-risk", "timestamp-type")
     log = shell.environment["EVENTSOURCE_WORKER__STATE_DIR"] + ".log"
+    shell.environment["EVENTSOURCE_LOG_FORMAT"] = "json"
     with Path(log).open("w") as stderr, shell.start("run", "--json", *accept, stderr=stderr) as worker:
         try:
             assert worker.stdout is not None
@@ -128,7 +130,7 @@ def test_a_worker_refuses_to_start_and_starts_when_the_risk_is_accepted(shell: S
             assert worker.wait(PATIENCE_SECONDS) == 0
         finally:
             worker.kill()
-    logged = [json.loads(line) for line in Path(log).read_text().splitlines() if line.startswith("{")]
+    logged = [json.loads(line) for line in Path(log).read_text().splitlines()]
     risks = {line["rule"]: line["finding"] for line in logged if line["event"] == "risk_accepted"}
     assert set(risks) == {"events-retention", "timestamp-type"}
     assert "retention.bytes=1000000000" in risks["events-retention"]

@@ -32,7 +32,12 @@ class Shell:
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
         self.folder = folder
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("EVENTSOURCE_")}
-        self.environment = {**inherited, "EVENTSOURCE_WORKER__HEALTH_PORT": "0", **variables}
+        self.environment = {
+            **inherited,
+            "EVENTSOURCE_WORKER__HEALTH_PORT": "0",
+            "EVENTSOURCE_LOG_FORMAT": "text",
+            **variables,
+        }
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run_python("-m", "eventsource", *arguments, **variables)
@@ -61,13 +66,15 @@ class Shell:
             process = subprocess.Popen(
                 [sys.executable, "-m", "eventsource", "run", "shop:shop", "--json", *arguments],
                 cwd=self.folder,
-                env=self.environment,
+                env={**self.environment, "EVENTSOURCE_LOG_FORMAT": "auto"},
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
             )
+        worker = WorkerProcess(process, log)
         try:
-            yield WorkerProcess(process, log)
+            yield worker
+            worker.lines()
         finally:
             if process.poll() is None:
                 process.kill()
@@ -84,6 +91,16 @@ class WorkerProcess:
 
     def log(self) -> str:
         return self._log.read_text()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log: each line is a JSON object, or this fails."""
+        return [json.loads(line) for line in self.log().splitlines()]
+
+    def error(self) -> dict[str, Any]:
+        """What it ended with."""
+        found: dict[str, Any] = self.lines()[-1]
+        assert found["event"] == "command_failed"
+        return found
 
     def when_ready(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -158,11 +175,11 @@ def test_the_app_that_init_writes_runs_as_it_is(applied: Shell) -> None:
 
 
 def test_topics_are_planned_made_once_and_then_as_recorded(shell: Shell) -> None:
-    planned = shell.json("topics", "plan", "shop:shop")
+    planned = shell.json("topics", "plan", "shop:shop")["topics"]
     assert {change["action"] for change in planned} == {"create"}
-    made = shell.json("topics", "apply", "shop:shop")
+    made = shell.json("topics", "apply", "shop:shop")["topics"]
     assert [change["topic"] for change in made] == [change["topic"] for change in planned]
-    assert {change["action"] for change in shell.json("topics", "plan", "shop:shop")} == {"none"}
+    assert {change["action"] for change in shell.json("topics", "plan", "shop:shop")["topics"]} == {"none"}
     table = shell.run("topics", "plan", EVENTSOURCE_APP="shop:shop")
     assert table.returncode == 0
     assert f"{shell.environment['EVENTSOURCE_NAMESPACE']}.shop.item.events" in table.stdout
@@ -174,7 +191,9 @@ def test_another_partition_count_is_a_conflict_everywhere_and_4(applied: Shell) 
     app.write_text(app.read_text().replace("consumers=[Stock])", "consumers=[Stock], partitions=3)"))
     planned = applied.run("topics", "plan", "shop:shop", "--json")
     assert planned.returncode == 4
-    assert {change["action"] for change in json.loads(planned.stdout) if ".item." in change["topic"]} == {"conflict"}
+    assert {change["action"] for change in json.loads(planned.stdout)["topics"] if ".item." in change["topic"]} == {
+        "conflict"
+    }
     for arguments in (("topics", "apply", "shop:shop"), ("run", "shop:shop")):
         done = applied.run("--log-level", "error", *arguments)
         assert done.returncode == 4
@@ -198,15 +217,15 @@ def test_events_are_shown_and_followed(applied: Shell) -> None:
     assert limited.returncode == 0
     assert limited.stdout.count(item_id) == 2
 
-    shown = applied.json("events", "show", "item", item_id, "--app", "shop:shop")
+    shown = applied.json("events", "show", "shop:shop", "item", item_id)
     assert shown["version"] == 3
     assert [event["data"] for event in shown["events"]] == [{"title": "Teapot"}, {"quantity": 10}, {"quantity": 3}]
     assert all(event["time"].endswith("+00:00") for event in shown["events"])
     assert applied.json("events", "show", "shop:shop", "item", item_id) == shown
-    table = applied.run("events", "show", "item", item_id, "--app", "shop:shop")
+    table = applied.run("events", "show", "shop:shop", "item", item_id)
     assert "title=Teapot" in table.stdout
 
-    missing = applied.run("events", "show", "item", "nobody", "--app", "shop:shop")
+    missing = applied.run("events", "show", "shop:shop", "item", "nobody")
     assert missing.returncode == 4
     assert "item 'nobody' does not exist" in one_sentence(missing)
 
@@ -224,7 +243,7 @@ def test_a_state_is_shown_as_it_is_and_as_it_was(applied: Shell) -> None:
     first = applied.json(*show, "--at-version", "1")
     assert (first["version"], first["state"]["quantity"]) == (1, 0)
     assert applied.json(*show, "--at-time", newest["time"]) == newest
-    people = applied.run("state", "show", "item", "teapot", "--app", "shop:shop")
+    people = applied.run("state", "show", "shop:shop", "item", "teapot")
     assert people.returncode == 0, people.stderr
     assert "item teapot  version 2" in people.stdout
     for arguments, code, text in (
@@ -271,20 +290,21 @@ def test_a_log_that_somebody_else_wrote_to_is_shown_with_what_is_wrong(applied: 
     producer.produce(place[0], b"\x1b[31mnonsense", b"stranger", partition=place[1])
     assert producer.flush(PATIENCE_SECONDS) == 0
 
-    shown = applied.run("events", "show", "item", first["id"], "--app", "shop:shop", "--json")
+    shown = applied.run("events", "show", "shop:shop", "item", first["id"], "--json")
     assert shown.returncode == 5
     assert [event["version"] for event in json.loads(shown.stdout)["events"]] == [1, 2, 1]
     assert "version 1 follows version 2" in shown.stderr
     tailed = applied.run(*tail)
     assert tailed.returncode == 0
-    assert "error" in json.loads(tailed.stdout.splitlines()[-1])
+    assert json.loads(tailed.stdout.splitlines()[-1])["error"]["class"] == "HeaderError"
     people = applied.run("events", "tail", "shop:shop", "--from-beginning", "--no-follow")
-    assert "error: " in people.stderr
+    assert "warning: " in people.stderr
+    assert "cannot be read" in people.stderr
     assert "\x1b" not in people.stdout + people.stderr
 
 
 def test_looking_at_events_before_the_topics_are_made_is_4(shell: Shell) -> None:
-    for arguments in (("events", "tail", "shop:shop"), ("events", "show", "item", "x", "--app", "shop:shop")):
+    for arguments in (("events", "tail", "shop:shop"), ("events", "show", "shop:shop", "item", "x")):
         done = shell.run(*arguments)
         assert done.returncode == 4
         assert "topics apply" in one_sentence(done)
@@ -385,7 +405,8 @@ def test_a_worker_that_cannot_drain_says_what_did_not_finish(stubborn: Shell) ->
     with stubborn.worker("--only", "ignores", "--only", "obeys") as worker:
         worker.when_ready()
         assert worker.end() == 1
-        assert "error: reactor/ignores did not finish within 0.5 s" in worker.log()
+        assert worker.error()["message"].startswith("reactor/ignores did not finish within 0.5 s")
+        assert (worker.error()["class"], worker.error()["exit_code"]) == ("DrainTimeout", 1)
         assert worker.output() == b"obeyed\n"
 
 
@@ -394,7 +415,8 @@ def test_a_runner_that_fails_for_good_ends_the_worker_with_its_code_once_the_oth
 ) -> None:
     with stubborn.worker("--only", "fails", "--only", "obeys") as worker:
         assert worker.process.wait(PATIENCE_SECONDS) == 5
-        assert "error: offset 7 is gone: restore it from a backup" in worker.log()
+        assert (worker.error()["class"], worker.error()["exit_code"]) == ("OffsetLost", 5)
+        assert worker.error()["message"] == "offset 7 is gone: restore it from a backup"
         assert "Traceback" not in worker.log()
         assert worker.output() == b"obeyed\n"
 
@@ -411,7 +433,7 @@ def test_no_broker_there_is_3_within_seconds(shell: Shell) -> None:
         ("run", "shop:shop"),
         ("topics", "plan", "shop:shop"),
         ("events", "tail", "shop:shop"),
-        ("events", "show", "item", "1", "--app", "shop:shop"),
+        ("events", "show", "shop:shop", "item", "1"),
     ]
     with ThreadPoolExecutor() as pool:
         for done in pool.map(lambda arguments: shell.run("--log-level", "error", *arguments), commands):

@@ -22,6 +22,7 @@ config = importlib.import_module("eventsource.cli.config")
 def a_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in [name for name in os.environ if name.upper().startswith("EVENTSOURCE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("EVENTSOURCE_LOG_FORMAT", "text")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     root, structured = logging.getLogger(), structlog.get_config()
@@ -164,7 +165,7 @@ def test_events_tail_takes_one_app_and_one_aggregate(capfd: pytest.CaptureFixtur
 
 def test_an_unknown_aggregate_is_told_with_those_there_are(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "main_a.py").write_text("from eventsource import App\nshop = App('shop', aggregates=[])\n")
-    assert main(["events", "show", "account", "1", "--app", "main_a:shop"]) == 2
+    assert main(["events", "show", "main_a:shop", "account", "1"]) == 2
     assert "app 'shop' has no aggregate 'account': give it one with aggregates=[…]" in capfd.readouterr().err
 
 
@@ -188,9 +189,9 @@ def shop(tmp_path: Path) -> None:
         (["wallet"], "the id of the wallet is missing"),
         (["main_c:shop"], "aggregate and id are missing"),
         (["main_c:shop", "wallet", "7", "8"], "nothing more"),
-        (["main_c:shop", "wallet", "7", "--app", "other:shop"], "one app, not both main_c:shop and --app other:shop"),
+        (["wallet", "7", "main_c:shop"], "nothing more"),
         (["main_c:shop", "purse", "7"], "app 'shop' has no aggregate 'purse': choose among wallet"),
-        (["purse", "a:b", "--app", "main_c:shop"], "app 'shop' has no aggregate 'purse'"),
+        (["main_c:shop", "purse", "a:b"], "app 'shop' has no aggregate 'purse'"),
         (["purse", "a:b"], "no app was named"),
     ],
 )
@@ -234,7 +235,7 @@ def test_run_refuses_a_choice_that_fits_nothing(capfd: pytest.CaptureFixture[str
 def test_nothing_is_rebuilt_unasked_where_nobody_can_be_asked(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "unasked.py"]) == 0
     capfd.readouterr()
-    assert main(["projections", "rebuild", "stock", "--app", "unasked:shop"]) == 2
+    assert main(["projections", "rebuild", "unasked:shop", "stock"]) == 2
     assert capfd.readouterr().err == (
-        "error: rebuilding stock empties its table, and nobody is there to be asked: give --yes to do it without asking\n"
+        "error: rebuilding stock empties its table, and there is no terminal to ask at: give --yes to do it without asking\n"
     )

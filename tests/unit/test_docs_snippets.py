@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -132,10 +133,10 @@ def test_every_log_event_is_explained() -> None:
     assert logged - explained == set()
 
 
-def test_the_exit_codes_are_those_of_the_code() -> None:
-    from eventsource.cli import exit_codes
-
-    assert exit_codes.__doc__ is not None
-    rows = [line for line in exit_codes.__doc__.splitlines() if line.startswith("|")]
+@pytest.mark.parametrize("module", ["exit_codes", "values"])
+def test_the_tables_of_the_command_line_are_those_of_the_code(module: str) -> None:
+    text = importlib.import_module(f"eventsource.cli.{module}").__doc__
+    assert text is not None
+    rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) > 8
-    assert "\n".join(rows) in PRODUCTION.read_text(encoding="utf-8")
+    assert "\n".join(rows) in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ def eventsource(settings):
         "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "EVENTSOURCE_POSTGRES__URL": settings.postgres.url,
         "EVENTSOURCE_APP": "bank_app:bank",
+        "EVENTSOURCE_LOG_FORMAT": "text",
     }
 
     def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +42,7 @@ def eventsource(settings):
 
 
 def listed(eventsource):
-    return {status["name"]: status for status in json.loads(eventsource("list", "--json").stdout)}
+    return {status["name"]: status for status in json.loads(eventsource("list", "--json").stdout)["projections"]}
 
 
 def test_list_and_rebuild(log, run, eventsource, settings, until, tables):
