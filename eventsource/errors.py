@@ -334,6 +334,8 @@ class ProjectionFailed(EventSourceError):
         version: int,
         position: str,
         error: BaseException,
+        row: tuple[object, ...] | None = None,
+        column: str | None = None,
     ) -> None:
         super().__init__(
             f"projection {projection!r} stands still: {handler} failed on event {event!r} of {aggregate_id!r} (version {version}, "
@@ -345,6 +347,10 @@ class ProjectionFailed(EventSourceError):
         self.aggregate_id = aggregate_id
         self.version = version
         self.position = position
+        self.row = row
+        """The key of the row that the database does not take, where that is the reason."""
+        self.column = column
+        """The column that it does not take, where it is one alone."""
 
 
 class ReadModelRebuilding(Retriable):

@@ -6,13 +6,15 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
+import psycopg
+
 from eventsource.consuming.database import PgConnection, is_about_values
 from eventsource.errors import ProjectionFailed
 from eventsource.log.recorded import Recorded
 from projections.definition import BoundHandler, ProjectionDefinition
 from projections.failure import failed
 from projections.fold import Changes
-from projections.twin import Key
+from projections.twin import Key, TwinColumn
 from projections.writer import RowWriter
 
 Find = Callable[[PgConnection, Collection[Key]], Any]
@@ -42,6 +44,7 @@ def blame(
     rows of one batch may contradict each other, by a unique constraint besides the key for instance.
     """
     table = definition.model.__tablename__
+    columns = definition.twin.columns
     steps: list[tuple[Key, str, Callable[[], None]]] = [
         *((key, "stored", partial(writer.upsert, connection, [row])) for key, row in changes.upserts.items()),
         *((key, "deleted", partial(writer.delete, connection, [key])) for key in changes.deletes),
@@ -49,17 +52,15 @@ def blame(
     for key, done, step in steps:
         found = _refusal(writer, connection, step, keep=False)
         if found is not None:
-            return _named(
-                definition,
-                _last_event(definition, events, key),
-                f"the row {key!r} of {table!r} cannot be {done}",
-                found,
-            )
+            row = changes.upserts.get(key)
+            column = None if row is None else _column(writer, connection, columns, row, found)
+            detail = f"the row {key!r} of {table!r} cannot be {done}"
+            return _named(definition, _last_event(definition, events, key), detail, found, key, column)
     for key, done, step in steps:
         found = _refusal(writer, connection, step, keep=True)
         if found is not None:
             detail = f"the row {key!r} of {table!r} cannot be {done} together with other rows of its batch"
-            return _named(definition, _last_event(definition, events, key), detail, found)
+            return _named(definition, _last_event(definition, events, key), detail, found, key)
     return _named(definition, events[-1], "the rows of the batch that ends there cannot be stored together", error)
 
 
@@ -76,9 +77,9 @@ def blame_keys(
     for key in refused.keys:
         found = _refusal(writer, connection, partial(find, connection, [key]), keep=False)
         if found is not None:
-            return _named(
-                definition, _first_event(definition, events, key), f"the row {key!r} of {table!r} cannot be read", found
-            )
+            column = _column(writer, connection, definition.twin.key_columns, key, found)
+            detail = f"the row {key!r} of {table!r} cannot be read"
+            return _named(definition, _first_event(definition, events, key), detail, found, key, column)
     return _named(
         definition, events[-1], f"rows of {table!r} cannot be read for the batch that ends there", refused.error
     )
@@ -99,10 +100,29 @@ def _refusal(
     return None
 
 
+def _column(
+    writer: RowWriter, connection: PgConnection, columns: Sequence[TwinColumn], values: Sequence[Any], error: Exception
+) -> str | None:
+    """The column whose value the database does not take; None where that is not the fault of one column alone."""
+    if isinstance(error, psycopg.Error) and error.diag.column_name is not None:
+        return error.diag.column_name
+    for column, value in zip(columns, values, strict=True):
+        if _refusal(writer, connection, partial(writer.try_value, connection, column, value), keep=False) is not None:
+            return column.name
+    return None
+
+
 def _named(
-    definition: ProjectionDefinition[Any], recorded: Recorded, detail: str, error: Exception
+    definition: ProjectionDefinition[Any],
+    recorded: Recorded,
+    detail: str,
+    error: Exception,
+    row: Key | None = None,
+    column: str | None = None,
 ) -> ProjectionFailed:
-    return failed(definition, recorded, ValueError(f"{detail}: {' '.join(str(error).split())}"))
+    where = "" if column is None else f", because of column {column!r}"
+    reason = ValueError(f"{detail}{where}: {' '.join(str(error).split())}")
+    return failed(definition, recorded, reason, row=row, column=column)
 
 
 def _first_event(definition: ProjectionDefinition[Any], events: Sequence[Recorded], key: Key) -> Recorded:

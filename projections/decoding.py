@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from eventsource.errors import HeaderError
-from eventsource.log.events import EventDecoder, SequenceCheck
+from eventsource.log.events import EventDecoder, SequenceCheck, aggregate_id_of, version_of
 from eventsource.log.record import Record
 from eventsource.log.recorded import Recorded
 from eventsource.schemas import SchemaStore
@@ -57,7 +56,7 @@ class BatchDecoder:
                 found.append(recorded)
             else:
                 self._checks[partition].check_version(
-                    decoder.aggregate, record.key.decode(), _version(record), record.partition, record.offset
+                    decoder.aggregate, aggregate_id_of(record), version_of(record), record.partition, record.offset
                 )
             self._count(partition)
         return found
@@ -74,13 +73,3 @@ class BatchDecoder:
             self._checks[partition] = SequenceCheck(complete=False)
             count = 0
         self._checked[partition] = count
-
-
-def _version(record: Record) -> int:
-    for name, value in record.headers:
-        if name == "ce_sequence" and value is not None:
-            return int(value)
-    raise HeaderError(
-        f"{record.topic}[{record.partition}]@{record.offset}: an event without ce_sequence: see docs/wire.md; only the framework may "
-        "write to an events topic"
-    )

@@ -7,10 +7,18 @@ from typing import Any
 from eventsource.errors import ProjectionFailed
 from eventsource.log.recorded import Recorded
 from projections.definition import ProjectionDefinition
+from projections.twin import Key
 
 
-def failed(definition: ProjectionDefinition[Any], recorded: Recorded, error: BaseException) -> ProjectionFailed:
-    """Names projection, method, event and position; the caller raises it from what happened."""
+def failed(
+    definition: ProjectionDefinition[Any],
+    recorded: Recorded,
+    error: BaseException,
+    *,
+    row: Key | None = None,
+    column: str | None = None,
+) -> ProjectionFailed:
+    """Names projection, method, event and position, and where they are known row and column; the caller raises it from what happened."""
     return ProjectionFailed(
         projection=definition.name,
         handler=definition.handlers[recorded.event.__class__].where,
@@ -19,4 +27,6 @@ def failed(definition: ProjectionDefinition[Any], recorded: Recorded, error: Bas
         version=recorded.version,
         position=f"partition {recorded.partition}, offset {recorded.offset}",
         error=error,
+        row=row,
+        column=column,
     )

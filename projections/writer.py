@@ -75,6 +75,11 @@ class RowWriter:
         if self._deferred:
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
+    def try_value(self, connection: PgConnection, column: TwinColumn, value: Any) -> None:
+        """Sends one value to the server as a column's, and stores nothing. Raises what a statement with it raises."""
+        statement = sql.SQL("SELECT {}").format(_arrays([column]))
+        connection.execute(statement, Binding([column]).to_columns([(value,)]))
+
     def _fetch(self, connection: PgConnection, statement: sql.Composed, keys: Collection[Key]) -> dict[Key, Any]:
         if not keys:
             return {}

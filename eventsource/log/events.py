@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from eventsource.domain import Aggregate, Event
 from eventsource.errors import DecodeError, EventSourceError, ForkDetected, HeaderError
@@ -10,7 +10,11 @@ from eventsource.log.header_reading import read_event_headers
 from eventsource.log.headers import EventHeaders
 from eventsource.log.record import Record
 from eventsource.log.recorded import Recorded, time_from_ms
+from eventsource.log.texts import shortened
 from eventsource.schemas import MessageCodec, SchemaStore, codecs_by_name
+
+_MAX_DIGITS: Final = 20
+"""As many as the framework writes."""
 
 
 class EventDecoder:
@@ -31,7 +35,7 @@ class EventDecoder:
         event = self.event(record, headers)
         return Recorded(
             aggregate=self.aggregate,
-            id=_aggregate_id(record),
+            id=aggregate_id_of(record),
             version=headers.version,
             event=event,
             time=time_from_ms(headers.time_ms),
@@ -82,13 +86,29 @@ def _where(record: Record) -> str:
     return f"{record.topic}[{record.partition}]@{record.offset}"
 
 
-def _aggregate_id(record: Record) -> str:
+def aggregate_id_of(record: Record) -> str:
+    """The id of the aggregate that an event is of. Raises `DecodeError` naming where the record stands."""
     try:
         return record.key.decode()
     except UnicodeDecodeError:
         raise DecodeError(
-            f"{_where(record)}: the key is not UTF-8: only the framework may write to an events topic"
+            f"{_where(record)}: the key {shortened(record.key)} is not UTF-8: only the framework may write to an events topic"
         ) from None
+
+
+def version_of(record: Record) -> int:
+    """The version of an event that is not decoded. Raises `HeaderError` naming where the record stands."""
+    for name, value in record.headers:
+        if name == "ce_sequence" and value is not None:
+            if not value.isdigit() or len(value) > _MAX_DIGITS:
+                raise HeaderError(
+                    f"{_where(record)}: ce_sequence {shortened(value)} is no version: see docs/wire.md; only the framework may write to "
+                    "an events topic"
+                )
+            return int(value)
+    raise HeaderError(
+        f"{_where(record)}: an event without ce_sequence: see docs/wire.md; only the framework may write to an events topic"
+    )
 
 
 class SequenceCheck:

@@ -645,3 +645,46 @@ def test_why_there_is_no_connection(settings, url, message):
     with pytest.raises(DatabaseUnavailable, match=message) as caught:
         Database(wrong, application_name="test").connection()
     assert (parts.password or "pw") not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "locked", "column"),
+    [("nul \0 byte", False, "text"), ("lone \ud800 surrogate", False, "text"), ("nul \0 byte", True, "text")],
+)
+def test_a_value_that_no_column_can_hold_is_named_with_event_row_and_column(stores, monkeypatch, text, locked, column):
+    projection = noting(mapped_column(default=None))
+    store = stores(projection, App("bank", aggregates=[Account], consumers=[projection], partitions=4))
+    monkeypatch.setattr(store.plan, "locked", locked)
+    store.prepare(topics(store))
+    with pytest.raises(
+        ProjectionFailed, match=rf"the row \('bad',\) of 'noted' .*because of column '{column}'"
+    ) as failure:
+        store.apply([note("a", "1"), note("bad", text, 3), note("c", "3")], [move(0, 1)])
+    assert (failure.value.row, failure.value.column, failure.value.version) == (("bad",), column, 3)
+
+
+def test_an_id_that_postgres_cannot_hold_names_the_key_column(stores, tables):
+    projection = noting(None)
+    store = stores(projection, App("bank", aggregates=[Account], consumers=[projection], partitions=4))
+    store.prepare(topics(store))
+    with pytest.raises(ProjectionFailed, match=r"of 'b\\x00d' \(version 1.*because of column 'id': .*NUL") as failure:
+        store.apply([note("a", "1"), note("b\0d", "2"), note("c", "3")], [move(0, 1)])
+    assert (failure.value.row, failure.value.column) == (("b\0d",), "id")
+
+
+def test_a_missing_value_is_named_with_its_column(stores):
+    class Row(ReadModel):
+        __tablename__ = "noted"
+        id: Mapped[str] = mapped_column(primary_key=True)
+        text: Mapped[str]
+
+    class Noting(Projection[Row], name="noting"):
+        @projects
+        def on_noted(self, event: Noted, row: Row) -> None:
+            row.text = event.text or None  # type: ignore[assignment]
+
+    store = stores(Noting, App("bank", aggregates=[Account], consumers=[Noting], partitions=4))
+    store.prepare(topics(store))
+    with pytest.raises(ProjectionFailed, match=r"because of column 'text': null value") as failure:
+        store.apply([note("a", "1"), note("bad", ""), note("c", "3")], [move(0, 1)])
+    assert (failure.value.row, failure.value.column, failure.value.aggregate_id) == (("bad",), "text", "bad")
