@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 def check_name(name: str, what: str) -> str:
     """Returns `name` if it is lower-case words joined by hyphens; raises `DefinitionError` naming `what` otherwise."""
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DefinitionError(
             f"{what} {name!r} is not a valid name: use lower-case letters, digits and single hyphens, beginning with a letter"
         )

@@ -50,8 +50,6 @@ class Worker:
         chosen = choose(app, only)
         self._commands_of = [name for kind, name in chosen if kind == COMMANDS]
         consumers = [app.consumers[name] for kind, name in chosen if kind != COMMANDS]
-        for consumer in consumers:
-            consumer.check(app)
         self._needs_database = any(consumer.consumer_kind in _KINDS_IN_POSTGRES for consumer in consumers)
         clock = clock if clock is not None else SystemClock()
         self._schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, settings.kafka.client_config())

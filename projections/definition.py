@@ -12,7 +12,7 @@ from eventsource.log.recorded import Recorded
 from projections.handlers import Handler
 from projections.keys import KeyKind, several_keys, single_key
 from projections.read_model import ReadModel
-from projections.twin import Key, Twin, twin_of
+from projections.twin import Key, Twin, python_type_of, twin_of
 
 M = TypeVar("M", bound=ReadModel)
 
@@ -26,6 +26,8 @@ class BoundHandler:
     takes_recorded: bool
     single_key: Callable[[Recorded], Key] | None
     several_keys: Callable[[Recorded], dict[Any, Key]] | None
+    id_type: type | None = None
+    """What an aggregate's id becomes in the key: `str`, `int` or `UUID`; None where it is no part of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,4 +97,5 @@ def _bind(handler: Handler, instance: object, twin: Twin[Any]) -> BoundHandler:
         takes_recorded=handler.takes_recorded,
         single_key=None if several else single_key(handler.keys, twin, handler.where),
         several_keys=several_keys(handler.keys, twin, handler.where) if several else None,
+        id_type=None if kind.shared else python_type_of(twin.key_columns[0].column),
     )

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Plan:
     """What follows from a projection and the app that it is part of.
 
-    Raises `DefinitionError` if the projection folds an event that no aggregate of the app records, or if another
-    consumer of the app builds the same table.
+    Raises `DefinitionError` if the projection folds an event that no aggregate of the app records, if an aggregate's ids need
+    not be of the type of the key that they fill, or if another consumer of the app builds the same table.
     """
 
     def __init__(self, definition: ProjectionDefinition[Any], app: App, namespace: str = "") -> None:
@@ -41,6 +41,7 @@ class Plan:
         """Whether several writers may meet in one row, so that rows are locked while they are folded."""
         if self.locked:
             check_defaults(definition, "its rows may be reached from several partitions")
+        _check_ids(definition, aggregates)
         _check_table(definition, app)
 
     @property
@@ -67,6 +68,23 @@ def _sources(definition: ProjectionDefinition[Any], app: App) -> list[type[Aggre
                 "does to the app, or take the handler away"
             )
     return [aggregate for name, aggregate in app.aggregates.items() if recorded[name] & definition.events]
+
+
+def _check_ids(definition: ProjectionDefinition[Any], aggregates: list[type[Aggregate[Any]]]) -> None:
+    """An id of another form than the key's would stop the projection at the event that bears it."""
+    for event, handler in definition.handlers.items():
+        wanted = handler.id_type
+        if wanted is None or wanted is str:
+            continue
+        column = definition.twin.key_columns[0].attribute
+        for aggregate in aggregates:
+            ids = aggregate.__definition__.ids
+            if event in aggregate.__definition__.events.values() and (ids is None or ids.type is not wanted):
+                raise DefinitionError(
+                    f"{handler.where}: the ids of {aggregate.__name__} fill {definition.twin.name}.{column}, which is {wanted.__name__}, "
+                    f"and they may be other texts: declare class {aggregate.__name__}(…, ids={wanted.__name__}), make the column "
+                    "Mapped[str], or name the key with key="
+                )
 
 
 def _check_table(definition: ProjectionDefinition[Any], app: App) -> None:

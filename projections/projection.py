@@ -44,6 +44,8 @@ class Projection(Generic[M]):
     __definition__: ClassVar[ProjectionDefinition[Any]]
     consumer_name: ClassVar[str]
     consumer_kind: ClassVar[str] = "projection"
+    __read_model__: ClassVar[type[ReadModel]]
+    """The class of its rows, by which a caller that names it in place of the projection is helped."""
 
     def __init_subclass__(
         cls, *, name: str | None = None, revision: int = 1, abstract: bool = False, **arguments: Any
@@ -64,6 +66,7 @@ class Projection(Generic[M]):
         scope = scope_of(cls, sys._getframe(1))
         model = _model_of(cls, scope, where)
         cls.consumer_name = name
+        cls.__read_model__ = model
         cls.__definition__ = define(cls, name, revision, model, _handlers(cls, model, scope.locals))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

@@ -193,11 +193,16 @@ def token_of(token: object) -> Token:
     return token
 
 
-def no_read_model(model: object) -> InvalidArgument:
-    """What is raised where a read model's class was wanted."""
-    return InvalidArgument(
-        f"{_shown(model)} is no read model: give the class of its projection; an aggregate's state is read with load"
-    )
+def no_read_model(model: object, app: App) -> InvalidArgument:
+    """What is raised where the class of a read model's projection is wanted."""
+    builders = [consumer for consumer in app.consumers.values() if getattr(consumer, "__read_model__", None) is model]
+    if builders:
+        given = f"{_shown(model)} is the class of a row"
+        remedy = f"give the projection that builds it, {' or '.join(map(_shown, builders))}"
+    else:
+        given = f"{_shown(model)} is no read model"
+        remedy = "give the class of its projection; an aggregate's state is read with load"
+    return InvalidArgument(f"{given}: {remedy}")
 
 
 def _shown(value: object) -> str:

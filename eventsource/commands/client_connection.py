@@ -57,7 +57,7 @@ class ClientConnection:
     def reader(self, model: Readable) -> ModelReader:
         """The one reader of a read model. Raises `ClientClosed`, and `InvalidArgument` for what is no read model."""
         if not callable(getattr(model, "reader", None)):
-            raise no_read_model(model)
+            raise no_read_model(model, self._app)
         with self._lock:
             # Under the lock: a reader made while `close` runs would be closed by nobody.
             self.check_usable()

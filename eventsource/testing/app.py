@@ -72,7 +72,6 @@ class TestApp:
         self._command_count = 0
         self._consumers: dict[str, MemoryConsumer] = {}
         for name, consumer in app.consumers.items():
-            consumer.check(app)
             self._consumers[name] = consumer.in_memory(app)
 
     def send(
@@ -223,7 +222,7 @@ class TestApp:
     def rows(self, consumer: ConsumerDefinition) -> Sequence[Any]:
         """The rows of a read model, in the order of their keys."""
         if not isinstance(getattr(consumer, "consumer_name", None), str):
-            raise no_read_model(consumer)
+            raise no_read_model(consumer, self._app)
         found = self._consumers.get(consumer.consumer_name)
         if found is None:
             raise DefinitionError(

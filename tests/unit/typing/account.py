@@ -85,6 +85,11 @@ class Written(Aggregate[Deposit | Withdraw], name="written"):
 
     balance: Decimal = Decimal("0.00")
 
+    @creates
+    @classmethod
+    def on_opened(cls, event: AccountOpened) -> Self:
+        return cls()
+
     def decide(self, command: Deposit | Withdraw) -> Deposited | Withdrawn | None:
         match command:
             case Deposit(amount=amount):
@@ -102,6 +107,11 @@ class Written(Aggregate[Deposit | Withdraw], name="written"):
 
 class Plain(Aggregate, name="plain"):
     """Does not name its commands."""
+
+    @creates
+    @classmethod
+    def on_opened(cls, event: AccountOpened) -> Self:
+        return cls()
 
     @decides
     def deposit(self, command: Deposit) -> None: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from typing import assert_type
+from uuid import UUID
 
 from account import (
     Account,
@@ -23,7 +24,7 @@ from account import (
 )
 from typing_extensions import TypeVar
 
-from eventsource.domain import Aggregate, Command, Context
+from eventsource.domain import Aggregate, Command, Context, IdForm
 from eventsource.testing import given
 
 C = TypeVar("C", bound=Command, default=Command)
@@ -94,4 +95,16 @@ def scenarios_are_typed() -> None:
 
 def class_arguments_are_typed() -> None:
     class Robot(Aggregate, name=7):  # wrong
+        pass
+
+    class Numbered(Aggregate, name="numbered", ids=int):
+        pass
+
+    class Known(Aggregate, name="known", ids=UUID):
+        pass
+
+    class Coded(Aggregate, name="coded", ids=IdForm(pattern="[a-z]+", max_length=3)):
+        pass
+
+    class Weighed(Aggregate, name="weighed", ids=3.0):  # wrong
         pass
