@@ -65,7 +65,7 @@ def history(
     `DecodeError` when one of its events cannot be read.
     """
     topic = app.names(settings.namespace).events(aggregate)
-    key = key_of(aggregate_id)
+    key = key_of(app.aggregates[aggregate], aggregate_id)
     with _admin(settings) as admin:
         partitions = _partitions(admin, [topic])
         place = (topic, partition_for(key, len(partitions)))
@@ -102,7 +102,7 @@ def state_at(
     Raises what `Client.load` raises with `at_version` or `at_time`.
     """
     topic = app.names(settings.namespace).events(aggregate)
-    key = key_of(aggregate_id)
+    key = key_of(app.aggregates[aggregate], aggregate_id)
     with _admin(settings) as admin, _schemas(app, settings) as schemas:
         partitions = _partitions(admin, [topic])
         decoder = EventDecoder(app.aggregates[aggregate], schemas)

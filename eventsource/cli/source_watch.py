@@ -19,15 +19,14 @@ class SourceWatch:
 
     def __init__(self, root: Path, *, use_watchfiles: bool | None = None) -> None:
         self._root = root
-        self._before: dict[Path, int] = {}
+        self._before = snapshot(root)
         self._changed = threading.Event()
         self._closed = threading.Event()
         use_watchfiles = find_spec("watchfiles") is not None if use_watchfiles is None else use_watchfiles
-        target = self._watch if use_watchfiles else self._look
-        if not use_watchfiles:
-            self._before = snapshot(root)
-        self._thread = threading.Thread(target=target, name="source-watch", daemon=True)
-        self._thread.start()
+        targets = [self._watch_root, self._watch_folders] if use_watchfiles else [self._look]
+        self._threads = [threading.Thread(target=target, name="source-watch", daemon=True) for target in targets]
+        for thread in self._threads:
+            thread.start()
 
     def changed(self) -> bool:
         if not self._changed.is_set():
@@ -37,43 +36,59 @@ class SourceWatch:
 
     def close(self) -> None:
         self._closed.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _watch(self) -> None:
-        from watchfiles import PythonFilter, watch
+    def _watch_root(self) -> None:
+        """The files directly in the root: through their folder, since an editor that saves puts another file in the place of one."""
+        for changes in self._changes(self._root, recursive=False):
+            if changes:
+                self._changed.set()
 
-        # It tells of every change at level info; what became of it is told by whoever asked.
-        logging.getLogger("watchfiles").setLevel(logging.WARNING)
-        # Not the root itself: the servers' data lies below it and changes all the time.
+    def _watch_folders(self) -> None:
+        """Everything below the root's folders, but for those of the servers' data, which change all the time."""
+        listened = False
         while not self._closed.is_set():
-            watched = list(top_level(self._root))
-            for changes in watch(
-                *watched,
-                watch_filter=PythonFilter(),
-                stop_event=self._closed,
-                rust_timeout=_LOOK_MILLISECONDS,
-                yield_on_timeout=True,
-            ):
-                appeared = list(top_level(self._root)) != watched
-                if changes or appeared:
+            watched = list(folders(self._root))
+            for changes in self._changes(*watched, recursive=True) if watched else self._ticks():
+                appeared = list(folders(self._root)) != watched
+                # What changed before the first tick may have done so before anybody listened.
+                if changes or appeared or (not listened and snapshot(self._root) != self._before):
                     self._changed.set()
+                listened = True
                 if appeared:
                     break
 
-    def _look(self) -> None:
+    def _changes(self, *paths: Path, recursive: bool) -> Iterator[object]:
+        from watchfiles import PythonFilter, watch
+
+        # It logs every change at level info; a restart is logged by the caller.
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)
+        return watch(
+            *paths,
+            watch_filter=PythonFilter(),
+            recursive=recursive,
+            stop_event=self._closed,
+            rust_timeout=_LOOK_MILLISECONDS,
+            yield_on_timeout=True,
+        )
+
+    def _ticks(self) -> Iterator[object]:
         while not self._closed.wait(_LOOK_MILLISECONDS / 1000):
+            yield None
+
+    def _look(self) -> None:
+        for _ in self._ticks():
             now = snapshot(self._root)
             if now != self._before:
                 self._changed.set()
             self._before = now
 
 
-def top_level(root: Path) -> Iterator[Path]:
-    """The folders and Python files directly in `root` that may hold the app's code."""
+def folders(root: Path) -> Iterator[Path]:
+    """The folders directly in `root` that may hold the app's code."""
     for entry in sorted(root.iterdir()):
-        if entry.name.startswith(".") or entry.name in _IGNORED:
-            continue
-        if entry.is_dir() or entry.suffix == ".py":
+        if not entry.name.startswith(".") and entry.name not in _IGNORED and entry.is_dir():
             yield entry
 
 

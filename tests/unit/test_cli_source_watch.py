@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eventsource.cli.source_watch import snapshot, top_level
+from eventsource.cli.source_watch import folders, snapshot
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_servers_data_and_installed_packages_are_not_watched(project: Path) -> None:
-    assert [path.name for path in top_level(project)] == ["bank", "main.py"]
+    assert [path.name for path in folders(project)] == ["bank"]
     assert {str(path.relative_to(project)) for path in snapshot(project)} == {
         "bank/__init__.py",
         "bank/account.py",
