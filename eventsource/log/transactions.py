@@ -55,6 +55,10 @@ _UNLIMITED: Final = -1.0
 _NEVER_SECONDS: Final = 1.0
 
 
+class _GivenUp(TransactionAborted):
+    """Raised for a transaction that is left to the next fence."""
+
+
 def is_checked_metadata(metadata: bytes | None) -> bool:
     """Whether a broker checks this group metadata.
 
@@ -326,6 +330,8 @@ class Transaction:
             left = flush(producer, writer.timeout_seconds)
             offsets = self._offsets(left)
             writer.on_step(Step.FLUSHED)
+            if self._suspicion.reason is not None:
+                self._give_up(self._suspicion.reason)
             # Last: if a late EndTxn tears the transaction here, the offset stays behind and replay heals; first, events are lost.
             writer.calls.call(
                 writer.timeout_seconds + _NEVER_SECONDS,
@@ -338,6 +344,9 @@ class Transaction:
             started = writer.monotonic()
             producer.commit_transaction(_UNLIMITED)
             self._suspicion.end_took(writer.monotonic() - started)
+        except _GivenUp:
+            self._over = True
+            raise
         except NeverReturned as error:
             # The producer is still in that call and takes no other; whoever fences its id ends the transaction.
             self._over = True
@@ -351,6 +360,13 @@ class Transaction:
         writer.expect({(topic, partition): each.last + 1 for topic, each in self._deliveries.items()})
         writer.on_step(Step.COMMITTED)
         return offsets
+
+    def _give_up(self, reason: str) -> None:
+        # Where a coordinator went away, librdkafka forgets how long the offsets may take (see BoundedCalls): a broker that is back
+        # at once would be waited for all that time. The producer is replaced in any case, and fencing its id ends the transaction.
+        raise _GivenUp(
+            f"the transaction was given up before its offsets were sent ({reason}): nothing of it was committed"
+        )
 
     def abort(self, error: Exception) -> None:
         """Ends the transaction without a trace because of an error elsewhere; does nothing where it is over already."""

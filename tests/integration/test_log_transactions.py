@@ -17,6 +17,7 @@ from eventsource.log.committed import committed_offsets
 from eventsource.log.membership import Membership, Owned
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Outgoing
+from eventsource.log.steps import Step
 from eventsource.log.transactions import PartitionWriter
 
 Config = dict[str, Any]
@@ -188,6 +189,29 @@ def test_a_record_that_cannot_be_produced_aborts_all_of_its_transaction(
     again.fence()
     again.commit(records(events, b"next"), ((commands, 0), 1), owned.metadata)
     assert read_all(config, admin, (events, 0)) == [b"next"]
+
+
+def test_a_transaction_whose_coordinator_gave_signs_of_trouble_is_given_up_before_its_offsets_are_sent(
+    config: Config, admin: LogAdmin, topics: tuple[str, str], member: Membership, writer: Callable[[], PartitionWriter]
+) -> None:
+    # A broker that came back meanwhile: sending the offsets would take all of the transaction's time-out.
+    commands, events = topics
+    owned = joined(member, 2)
+    steps: list[Step] = []
+    first = writer()
+    first.on_step = steps.append
+    first.fence()
+    transaction = first.begin(owned.metadata)
+    transaction.produce(records(events, b"lost"))
+    first._suspicions[0].raise_suspicion("its connection broke")
+    with pytest.raises(TransactionAborted, match=r"given up.*its connection broke"):
+        transaction.commit(((commands, 0), 1))
+    assert Step.FLUSHED in steps
+    assert Step.OFFSETS_SENT not in steps
+    second = writer()
+    second.fence()
+    second.commit(records(events, b"kept"), ((commands, 0), 1), owned.metadata)
+    assert read_all(config, admin, (events, 0)) == [b"kept"]
 
 
 def test_records_that_land_in_another_log_are_not_committed(
