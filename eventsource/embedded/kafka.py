@@ -24,8 +24,9 @@ _WARMING = "eventsource-embedded-ready"
 class KafkaCluster:
     """The brokers together: start, wait until they answer, and the faults that tests inject."""
 
-    def __init__(self, brokers: Sequence[Broker], *, start_timeout_seconds: float) -> None:
+    def __init__(self, brokers: Sequence[Broker], *, cluster_id: str, start_timeout_seconds: float) -> None:
         self._brokers = {broker.address.node_id: broker for broker in brokers}
+        self._cluster_id = cluster_id
         self._start_timeout_seconds = start_timeout_seconds
 
     @property
@@ -47,15 +48,16 @@ class KafkaCluster:
             broker.launch()
 
     def wait_until_ready(self, node_ids: Iterable[int] | None = None) -> None:
-        """Returns once the metadata names a controller and every broker of `node_ids` (all of them, by default).
+        """Returns once this cluster's metadata names a controller and every broker of `node_ids` (all of them, by default).
 
-        Raises `EmbeddedStackError` if one of those ends, or time is up.
+        Another cluster that answers in its place, having taken a port first, does not count. Raises `EmbeddedStackError` if one of
+        those brokers ends, or time is up.
         """
         wanted = set(self._brokers if node_ids is None else node_ids)
         watched = [self._brokers[node_id] for node_id in sorted(wanted)]
         deadline = time.monotonic() + self._start_timeout_seconds
         admin = _admin_client(self.bootstrap_servers)
-        while not _answers(admin, wanted):
+        while not (_answers(admin, self._cluster_id, wanted) and all(each.server.is_running for each in watched)):
             for broker in watched:
                 if not broker.server.is_running:
                     raise broker.server.died()
@@ -138,13 +140,18 @@ def _warming_producer(bootstrap_servers: str) -> Any:
     return KafkaProducer({**_client_config(bootstrap_servers), "transactional.id": _WARMING}, logger=_silent())
 
 
-def _answers(admin: Any, wanted: set[int]) -> bool:
+def _answers(admin: Any, cluster_id: str, wanted: set[int]) -> bool:
     started = time.monotonic()
     try:
         metadata = admin.list_topics(timeout=_ASK_SECONDS)
     except KafkaException:
         metadata = None
-    if metadata is not None and wanted <= set(metadata.brokers) and metadata.controller_id in metadata.brokers:
+    if (
+        metadata is not None
+        and metadata.cluster_id == cluster_id
+        and wanted <= set(metadata.brokers)
+        and metadata.controller_id in metadata.brokers
+    ):
         return True
     # An answer that comes at once but is not yet complete must not make this a busy loop.
     time.sleep(max(0.0, _RETRY_SECONDS - (time.monotonic() - started)))
