@@ -7,8 +7,23 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from eventsource.embedded.ports import HOST
+
+_AMONG_OTHERS: Final[Mapping[str, str]] = {
+    # A killed broker may register again only once its old session ended: 9 s by default, at each start after a crash.
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "500",
+}
+# To give up the leadership of a partition that nobody else can lead serves nobody, and a coordinator of transactions that still
+# runs then completes them without their markers (KAFKA-20734). A shutdown of the only broker must not do so, nor must a broker
+# that did not run for a while (a suspended machine, SIGSTOP) be fenced by the controller in its own process.
+_ALONE: Final[Mapping[str, str]] = {
+    "controlled.shutdown.enable": "false",
+    "broker.session.timeout.ms": str(24 * 60 * 60 * 1_000),
+    "broker.heartbeat.interval.ms": "500",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +70,14 @@ def meta_properties(cluster_id: str, node_id: int, directory_id: str) -> str:
     )
 
 
+def controller_properties(broker: Mapping[str, str]) -> dict[str, str]:
+    """The properties of the same node as a controller alone, given those of broker and controller."""
+    listeners = [each for each in broker["listeners"].split(",") if each.startswith("CONTROLLER:")]
+    without = ("advertised.listeners", "inter.broker.listener.name")
+    kept = {name: value for name, value in broker.items() if name not in without}
+    return {**kept, "process.roles": "controller", "listeners": ",".join(listeners)}
+
+
 def broker_properties(
     address: BrokerAddress,
     cluster: Sequence[BrokerAddress],
@@ -94,9 +117,7 @@ def broker_properties(
         "log.retention.hours": "168",
         # An offset forgotten makes a consumer stop (auto.offset.reset=error): a project left alone for a month carries on.
         "offsets.retention.minutes": str(365 * 24 * 60),
-        # A killed broker may register again only once its old session ended: 9 s by default, at each start after a crash.
-        "broker.session.timeout.ms": "4000",
-        "broker.heartbeat.interval.ms": "500",
+        **(_ALONE if len(cluster) == 1 else _AMONG_OTHERS),
         # How long a broker waits for a controller that hangs before it asks the next: 30 s by default.
         "controller.socket.timeout.ms": "5000",
         "group.initial.rebalance.delay.ms": "0",

@@ -1,4 +1,7 @@
-"""Brokers that die and come back: owners return by themselves, and nothing is lost or done twice."""
+"""Brokers of several that die and come back: owners return by themselves, and nothing is lost or done twice.
+
+The only broker is in test_broker_ends.py.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,10 @@ from tests.faults.rig import Rig
 pytestmark = pytest.mark.faults
 
 
-ONE, THREE = "one broker", "three brokers"
-
-
 @pytest.fixture
-def brokers(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-@pytest.fixture
-def stack(brokers: int) -> Iterator[EmbeddedStack]:
+def stack() -> Iterator[EmbeddedStack]:
     """Servers of its own: nobody else's broker is killed."""
-    with EmbeddedStack.ephemeral(brokers=brokers) as started:
+    with EmbeddedStack.ephemeral(brokers=3) as started:
         yield started
 
 
@@ -44,7 +39,6 @@ def own_rig(stack: EmbeddedStack, tmp_path: Path, seed: int) -> Iterator[Rig]:
         yield made
 
 
-@pytest.mark.parametrize("brokers", [3], ids=[THREE], indirect=True)
 def test_owners_carry_on_after_every_broker_was_killed_in_turn(stack: EmbeddedStack, own_rig: Rig) -> None:
     worker = own_rig.start_ready()
     with own_rig.workload() as workload:
@@ -52,25 +46,6 @@ def test_owners_carry_on_after_every_broker_was_killed_in_turn(stack: EmbeddedSt
             own_rig.until_answered(workload)
             stack.kill_broker(broker, signal.SIGKILL)
             stack.start_broker(broker)
-            for partition in range(PARTITIONS):
-                own_rig.until_answered(workload, partition)
-    assert worker.exit_code is None
-    own_rig.check()
-
-
-@pytest.mark.parametrize("brokers", [1], ids=[ONE], indirect=True)
-def test_owners_carry_on_after_the_only_broker_was_ended_and_started_again(stack: EmbeddedStack, own_rig: Rig) -> None:
-    # Between transactions: of one that is just being ended, Kafka 4.3 loses the markers when a partition's last replica
-    # goes (KAFKA-20734), and no client can bring them back.
-    worker = own_rig.start_ready()
-    with own_rig.workload() as workload:
-        for number in (signal.SIGKILL, signal.SIGTERM):
-            own_rig.until_answered(workload)
-            workload.pause()
-            own_rig.until(own_rig.is_at_rest, "all transactions to end")
-            stack.kill_broker(1, number)
-            workload.resume()
-            stack.start_broker(1)
             for partition in range(PARTITIONS):
                 own_rig.until_answered(workload, partition)
     assert worker.exit_code is None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from eventsource.embedded.broker_config import (
     BrokerAddress,
     broker_properties,
+    controller_properties,
     meta_properties,
     new_kafka_uuid,
     render_properties,
@@ -47,6 +48,27 @@ def test_three_brokers_replicate_everything_and_need_two() -> None:
 def test_servers_listen_on_the_loopback_interface_alone() -> None:
     listeners = broker_properties(THREE[2], THREE, Path("/data"))["listeners"].split(",")
     assert {listener.split("://")[1].split(":")[0] for listener in listeners} == {"127.0.0.1"}
+
+
+def test_the_only_broker_never_gives_up_what_nobody_else_can_lead() -> None:
+    alone, among_others = (
+        broker_properties(ONE[0], ONE, Path("/data")),
+        broker_properties(THREE[0], THREE, Path("/data")),
+    )
+    assert alone["controlled.shutdown.enable"] == "false"
+    assert int(alone["broker.session.timeout.ms"]) >= 3_600_000
+    assert "controlled.shutdown.enable" not in among_others
+    assert int(among_others["broker.session.timeout.ms"]) <= 10_000
+
+
+def test_a_controller_alone_is_the_same_node_on_the_same_folder() -> None:
+    broker = broker_properties(ONE[0], ONE, Path("/data"))
+    alone = controller_properties(broker)
+    assert alone["process.roles"] == "controller"
+    assert alone["listeners"] == "CONTROLLER://127.0.0.1:20001"
+    assert "advertised.listeners" not in alone
+    for name in ("node.id", "log.dirs", "controller.quorum.voters", "controller.listener.names"):
+        assert alone[name] == broker[name], name
 
 
 def test_no_topic_is_created_by_using_it() -> None:
