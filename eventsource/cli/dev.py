@@ -169,7 +169,7 @@ def _announce(stack: EmbeddedStack, *, json: bool, kafka_port: int, postgres_por
         else "For your app and for other commands, in another terminal or as lines of a .env file:",
         *(f"  export {name}={shlex.quote(value)}" for name, value in environment.items()),
         "To look inside:",
-        f"  {shlex.quote(str(stack.psql_program()))} {shlex.quote(stack.postgres_url)}",
+        f"  {stack.psql_command()}",
         f"  kcat -b {first_broker} -L",
         "",
         "Ctrl-C stops both.",

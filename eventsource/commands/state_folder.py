@@ -19,6 +19,7 @@ except ModuleNotFoundError:  # Windows: RocksDB's own lock refuses a second open
 
 _APPLICATION: Final = "eventsource-kafka"
 _SLOTS: Final = 8
+_PRIVATE: Final = 0o700
 
 
 def state_dir_of(settings: WorkerSettings) -> Path:
@@ -41,7 +42,7 @@ def check_state_dir(state_dir: Path, prefix: str, aggregates: Iterable[str]) -> 
     for aggregate in aggregates:
         folder = state_dir / prefix / aggregate
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             with tempfile.TemporaryFile(dir=folder) as probe:
                 probe.write(b"\0")
         except OSError as error:
@@ -49,6 +50,18 @@ def check_state_dir(state_dir: Path, prefix: str, aggregates: Iterable[str]) -> 
                 f"the state stores cannot be written to {folder} ({error.strerror or error}): set EVENTSOURCE_WORKER__STATE_DIR to a "
                 "folder that can be, or make room in this one"
             ) from error
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, for this user alone (0700): states are as secret as the events.
+
+    One that is there and that others could enter is closed. Raises `OSError`.
+    """
+    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        missing.mkdir(mode=_PRIVATE, exist_ok=True)
+    found = folder.stat()
+    if hasattr(os, "geteuid") and found.st_uid == os.geteuid() and found.st_mode & 0o077:
+        folder.chmod(_PRIVATE)
 
 
 class StateFolder:
@@ -92,7 +105,7 @@ class StateFolder:
 
 def _lock(path: Path) -> int | None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_private(path)
         descriptor = os.open(path / "owner", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     except OSError as error:
         raise StateStoreFailed(

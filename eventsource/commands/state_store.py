@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 import structlog
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
 
+from eventsource.commands.state_folder import make_private
 from eventsource.errors import StateStoreFailed
 from eventsource.forks import KeptInChildren
 
@@ -145,7 +146,7 @@ class StateStore:
             raise self._failed("cannot be made", error) from error
 
     def _open(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private(self._folder)
         self._database = Rdict(str(self._folder), _options())
         self._kept = KeptInChildren(self._database)
 

@@ -38,14 +38,11 @@ def account_for(folder: Path, program: Path) -> Account | None:
     """
     if os.geteuid() != 0:
         return None
-    try:
-        entry = pwd.getpwnam(_UNPRIVILEGED)
-    except KeyError as error:
-        raise EmbeddedStackError(
-            f"Postgres does not run as root, and there is no account {_UNPRIVILEGED!r} to run it as: start as another user"
-        ) from error
+    entry = _entry()
     executable = bool(program.stat().st_mode & stat.S_IXOTH)
-    closed = closed_folder(folder) or closed_folder(program) or (None if executable else program)
+    closed = (
+        closed_folder(folder, entry.pw_gid) or closed_folder(program, entry.pw_gid) or (None if executable else program)
+    )
     if closed is not None and sys.platform != "linux":
         raise EmbeddedStackError(
             f"Postgres does not run as root, and {_UNPRIVILEGED!r} cannot reach {closed}: start as another user, "
@@ -55,10 +52,30 @@ def account_for(folder: Path, program: Path) -> Account | None:
     return Account(entry.pw_uid, entry.pw_gid, keep)
 
 
-def closed_folder(path: Path) -> Path | None:
-    """The first folder on the way to `path` that others may not enter."""
+def account_group() -> int | None:
+    """The group that must be able to pass the data folder, or None: Postgres runs as the user that we are.
+
+    Raises `EmbeddedStackError` if we are root and there is no other account.
+    """
+    return _entry().pw_gid if os.geteuid() == 0 else None
+
+
+def _entry() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(_UNPRIVILEGED)
+    except KeyError as error:
+        raise EmbeddedStackError(
+            f"Postgres does not run as root, and there is no account {_UNPRIVILEGED!r} to run it as: start as another user"
+        ) from error
+
+
+def closed_folder(path: Path, group: int) -> Path | None:
+    """The first folder on the way to `path` that others, of this group, may not enter."""
     resolved = path.resolve()
     for folder in reversed([resolved, *resolved.parents]):
-        if folder.is_dir() and not folder.stat().st_mode & stat.S_IXOTH:
+        if not folder.is_dir():
+            continue
+        found = folder.stat()
+        if not found.st_mode & (stat.S_IXGRP if found.st_gid == group else stat.S_IXOTH):
             return folder
     return None

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eventsource.embedded.broker_config import (
     BrokerAddress,
     broker_properties,
+    controller_properties,
     meta_properties,
     new_kafka_uuid,
     render_properties,
 )
-from eventsource.embedded.folders import make_folder, write_atomically
+from eventsource.embedded.folders import make_folder, open_private, write_atomically
+from eventsource.embedded.registration import unregister_broker
 from eventsource.embedded.server import Ledger, Server, server_environment
 from eventsource.errors import EmbeddedStackError
 
 _FORMAT_TIMEOUT_SECONDS = 60
 _MARKER = "Address already in use"
+_METADATA = "__cluster_metadata-0"
+_UNREGISTER_TIMEOUT_SECONDS = 60.0
+_CONTROLLER_HEAP_MEGABYTES = 128
+_CONTROLLER_STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,10 @@ class Broker:
         return self._folder / "tmp"
 
     def launch(self) -> None:
-        """Starts the process; whether it answers is for the cluster to find out."""
+        """Starts the process; whether it answers is for the cluster to find out.
+
+        The only broker of a cluster that ran before is first taken out of the metadata, which takes a second: see `registration`.
+        """
         make_folder(self._log_dir)
         make_folder(self._temporary)
         for leftover in self._temporary.iterdir():
@@ -111,10 +120,31 @@ class Broker:
         properties = broker_properties(self.address, self._cluster, self._log_dir, self._overrides)
         write_atomically(self._properties, render_properties(properties))
         self._format()
-        command = self._runtime.command(
-            "kafka.Kafka", str(self._properties), temporary=self._temporary, options=_LOGGING
-        )
-        self.server.launch(command, cwd=self._folder, environment=server_environment())
+        if len(self._cluster) == 1 and (self._log_dir / _METADATA).exists():
+            self._unregister(properties)
+        self._launch(self._runtime, self._properties)
+
+    def _launch(self, runtime: JavaRuntime, properties: Path) -> None:
+        command = runtime.command("kafka.Kafka", str(properties), temporary=self._temporary, options=_LOGGING)
+        self.server.launch(command, cwd=self._folder, environment=server_environment(), launcher_options=["--private"])
+
+    def _unregister(self, properties: Mapping[str, str]) -> None:
+        configuration = self._folder / "controller.properties"
+        write_atomically(configuration, render_properties(controller_properties(properties)))
+        self._launch(replace(self._runtime, heap_megabytes=_CONTROLLER_HEAP_MEGABYTES, short_lived=True), configuration)
+        try:
+            unregister_broker(
+                self.address.node_id,
+                self.address.controller_port,
+                timeout_seconds=_UNREGISTER_TIMEOUT_SECONDS,
+                check=self._check_runs,
+            )
+        finally:
+            self.server.stop(_CONTROLLER_STOP_SECONDS)
+
+    def _check_runs(self) -> None:
+        if not self.server.is_running:
+            raise self.server.died()
 
     def _format(self) -> None:
         """Formats the log folder, once. Kafka's own tool takes a JVM start, so what it makes is kept as a template."""
@@ -122,7 +152,8 @@ class Broker:
             return
         if not self._template.exists():
             self._make_template()
-        (self._log_dir / "bootstrap.checkpoint").write_bytes(self._template.read_bytes())
+        with open(self._log_dir / "bootstrap.checkpoint", "wb", opener=open_private) as checkpoint:
+            checkpoint.write(self._template.read_bytes())
         write_atomically(
             self._log_dir / "meta.properties",
             meta_properties(self._cluster_id, self.address.node_id, new_kafka_uuid()),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from eventsource.embedded.account import account_group
 from eventsource.embedded.broker_config import new_kafka_uuid
 from eventsource.embedded.file_lock import FileLock
-from eventsource.embedded.folders import make_folder
+from eventsource.embedded.folders import close_folder, make_folder, write_atomically
 from eventsource.embedded.ports import choose_port
 from eventsource.embedded.processes import ProcessRecord, end_processes
 from eventsource.embedded.record import PortRecord, StackRecord
@@ -36,6 +37,8 @@ class Claim:
         number of brokers.
         """
         make_folder(data_dir)
+        if _is_ours(data_dir):
+            _close(data_dir)
         with FileLock(data_dir / "stack.lock", timeout_seconds=_LOCK_TIMEOUT_SECONDS, what=f"starting on {data_dir}"):
             record = StackRecord.read(data_dir) or StackRecord(brokers=brokers, cluster_id=new_kafka_uuid())
             holder = record.supervisor
@@ -50,7 +53,7 @@ class Claim:
                 )
             ignore = data_dir / ".gitignore"
             if not ignore.exists():
-                ignore.write_text("*\n", encoding="ascii")
+                write_atomically(ignore, "*\n")
             ended = end_processes(record.servers, timeout_seconds=_ORPHAN_SECONDS)
             record.servers = []
             record.supervisor = ProcessRecord.of(os.getpid(), "supervisor")
@@ -99,3 +102,17 @@ class Claim:
 
     def _write(self) -> None:
         self._record.write(self.data_dir)
+
+
+def _is_ours(data_dir: Path) -> bool:
+    # A folder that the user named and that holds something else keeps the permissions that it has.
+    return StackRecord.path(data_dir).exists() or not any(data_dir.iterdir())
+
+
+def _close(data_dir: Path) -> None:
+    """Keeps all others on the machine out of the data folder, except for Postgres's own account where that is another one."""
+    group = account_group()
+    close_folder(data_dir, group=group)
+    for name in ("kafka", "logs", "stores"):
+        if (data_dir / name).is_dir():
+            close_folder(data_dir / name)

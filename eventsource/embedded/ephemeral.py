@@ -29,7 +29,7 @@ class EphemeralFolders:
 
     def make(self) -> tuple[Path, Path]:
         """Returns a new temporary folder and the entry that lists it. Raises `EmbeddedStackError` if it cannot."""
-        make_folder(self._folder, mode=0o700)
+        make_folder(self._folder)
         with self._lock():
             name = uuid.uuid4().hex
             folder = Path(tempfile.gettempdir(), f"{_PREFIX}{name}")
@@ -37,9 +37,7 @@ class EphemeralFolders:
             supervisor = ProcessRecord.of(os.getpid(), "supervisor")
             write_atomically(entry, json.dumps({"folder": str(folder), "supervisor": asdict(supervisor)}))
             try:
-                # As root Postgres runs as another account, which must pass; nobody can guess the folder's name, and what is
-                # secret in it has its own mode.
-                folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
+                folder.mkdir(mode=0o700)
             except OSError as error:
                 entry.unlink()
                 raise EmbeddedStackError(
@@ -49,7 +47,7 @@ class EphemeralFolders:
 
     def sweep(self) -> list[ProcessRecord]:
         """Ends the processes and deletes the folders of temporary stacks whose supervisor is gone; returns the processes."""
-        make_folder(self._folder, mode=0o700)
+        make_folder(self._folder)
         ended: list[ProcessRecord] = []
         with self._lock():
             for entry in self._folder.glob("*.json"):

@@ -15,6 +15,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 _APPLICATION = "eventsource-kafka"
+_PRIVATE_FOLDER = 0o700
+_PASSABLE_FOLDER = 0o710
 
 
 def default_cache_dir() -> Path:
@@ -27,10 +29,15 @@ def default_state_dir() -> Path:
     return Path(platformdirs.user_state_dir(_APPLICATION, appauthor=False))
 
 
-def make_folder(path: Path, *, mode: int = 0o755) -> Path:
-    """Returns `path` as a folder that can be written to; raises `EmbeddedStackError` if it cannot be."""
+def make_folder(path: Path) -> Path:
+    """Returns `path` as a folder that can be written to; raises `EmbeddedStackError` if it cannot be.
+
+    What is missing of it is made for this user alone (0700); what is there keeps its mode.
+    """
     try:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        for missing in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
+            missing.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+        path.mkdir(exist_ok=True)  # a file of that name is an error
     except OSError as error:
         raise EmbeddedStackError(f"cannot make the folder {path} ({error.strerror}): choose another one") from error
     if not os.access(path, os.W_OK | os.X_OK):
@@ -38,19 +45,39 @@ def make_folder(path: Path, *, mode: int = 0o755) -> Path:
     return path
 
 
-def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replaces the file's content; a reader, or a crash, sees the old one or the new one."""
+def close_folder(path: Path, *, group: int | None = None) -> None:
+    """Takes a folder of ours away from all others (0700). `group` may still pass through it, and neither list nor read it (0710).
+
+    A folder of an earlier version, which others could read, is closed likewise. Raises `EmbeddedStackError` if it cannot be.
+    """
     try:
-        _replace(path, text, mode)
+        if group is not None:
+            os.chown(path, -1, group)
+        path.chmod(_PRIVATE_FOLDER if group is None else _PASSABLE_FOLDER)
+    except OSError as error:
+        raise EmbeddedStackError(
+            f"cannot change the permissions of {path} ({error.strerror}): choose another data folder, or change its owner"
+        ) from error
+
+
+def open_private(path: str, flags: int) -> int:
+    """An `opener` for `open`: a file that it makes is for this user alone (0600)."""
+    return os.open(path, flags, 0o600)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces the file's content; a reader, or a crash, sees the old one or the new one. Nobody else may read it (0600)."""
+    try:
+        _replace(path, text)
     except OSError as error:
         raise EmbeddedStackError(
             f"cannot write {path} ({error.strerror}): make room, or choose another folder"
         ) from error
 
 
-def _replace(path: Path, text: str, mode: int) -> None:
+def _replace(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

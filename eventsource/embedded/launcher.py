@@ -7,7 +7,9 @@ supervisor is gone instead, it reads the end of the file and leaves.
 As root it also takes on the unprivileged account that Postgres insists on. `--keep` lets that account pass the folders
 which only root may enter (a checkout in /root): see `keep_reach`.
 
-usage: launcher.py [--uid UID --gid GID [--keep read|override]] -- COMMAND ARGUMENT…
+With `--private` all files that the server makes are its account's alone.
+
+usage: launcher.py [--private] [--uid UID --gid GID [--keep read|override]] -- COMMAND ARGUMENT…
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ def main(arguments: list[str]) -> None:
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.close(nowhere)
+    if "--private" in options:
+        os.umask(0o077)
     if "--uid" in options:
         uid = int(options[options.index("--uid") + 1])
         gid = int(options[options.index("--gid") + 1])

@@ -20,9 +20,18 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from eventsource.embedded.account import Account, account_for
-from eventsource.embedded.folders import make_folder, write_atomically
+from eventsource.embedded.account import Account, account_for, account_group
+from eventsource.embedded.folders import close_folder, make_folder, write_atomically
 from eventsource.embedded.ports import HOST
+from eventsource.embedded.postgres_roles import (
+    ADMIN,
+    DATABASE,
+    USER,
+    demote,
+    forget_demotion,
+    make_user,
+    prepare_demotion,
+)
 from eventsource.embedded.server import Ledger, Server, server_environment
 from eventsource.errors import EmbeddedStackError
 
@@ -30,8 +39,6 @@ if TYPE_CHECKING:
     import psycopg
 
 POSTGRES_MAJOR = 18
-USER = "eventsource"
-DATABASE = "eventsource"
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _INITDB_TIMEOUT_SECONDS = 120
@@ -91,20 +98,43 @@ class PostgresServer:
         return self._folder / "password"
 
     @property
+    def _admin_password_file(self) -> Path:
+        return self._folder / "admin-password"
+
+    @property
+    def _password(self) -> str:
+        return self._password_file.read_text(encoding="ascii").strip()
+
+    @property
+    def _admin_password(self) -> str:
+        return self._admin_password_file.read_text(encoding="ascii").strip()
+
+    @property
+    def pass_file(self) -> Path:
+        """A libpq pass file (`PGPASSFILE`) for the apps' user: a password on a command line is in every list of processes."""
+        return self._folder / "pgpass"
+
+    @property
     def url(self) -> str:
         """A libpq URL, password included: as secret as the data folder."""
-        return self._url(DATABASE)
+        return self._url(USER, self._password, DATABASE)
 
-    def _url(self, database: str) -> str:
-        password = self._password_file.read_text(encoding="ascii").strip()
-        return f"postgresql://{USER}:{password}@{HOST}:{self.port}/{database}"
+    @property
+    def psql_command(self) -> list[str]:
+        """The command that opens `psql` on the apps' database, to be run with `PGPASSFILE` set to `pass_file`."""
+        return [str(self._programs / "psql"), "-h", HOST, "-p", str(self.port), "-U", USER, DATABASE]
+
+    def _url(self, user: str, password: str, database: str) -> str:
+        return f"postgresql://{user}:{password}@{HOST}:{self.port}/{database}"
 
     def launch(self) -> None:
         """Makes the data folder if there is none, then starts the process."""
         make_folder(self._folder)
+        close_folder(self._folder, group=account_group())
         account = account_for(self._folder, self._programs / "postgres")
         if not self._data.exists():
             self._initialise(account)
+        write_atomically(self.pass_file, f"{HOST}:{self.port}:*:{USER}:{self._password}\n")
         remove_stale_lock(self._data / "postmaster.pid")
         settings = {**_SETTINGS, "port": str(self.port), **({} if self._durable else _UNSAFE_BUT_FAST)}
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -122,17 +152,19 @@ class PostgresServer:
         scratch = Path(tempfile.mkdtemp(prefix="initdb-", dir=self._folder))
         data = scratch / "data"
         data.mkdir(mode=0o700)
+        # Of the apps' user first: a folder with data has both.
+        write_atomically(self._password_file, _new_password() + "\n")
         password = scratch / "password"
-        write_atomically(password, secrets.token_urlsafe(18) + "\n", mode=0o600)
-        shutil.copyfile(password, scratch / "pwfile")
+        write_atomically(password, _new_password() + "\n")
+        write_atomically(scratch / "pwfile", password.read_text(encoding="ascii"))
         if account is not None:
-            scratch.chmod(0o711)
+            close_folder(scratch, group=account.gid)
             for path in (data, scratch / "pwfile"):
                 os.chown(path, account.uid, account.gid)
         command = [
             str(self._programs / "initdb"),
             f"--pgdata={data}",
-            f"--username={USER}",
+            f"--username={ADMIN}",
             f"--pwfile={scratch / 'pwfile'}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
@@ -158,31 +190,64 @@ class PostgresServer:
             raise EmbeddedStackError(
                 f"cannot make a Postgres data folder in {self._folder}: mend what initdb says\n{done.stderr[-2000:]}"
             )
-        password.replace(self._password_file)
+        password.replace(self._admin_password_file)
         data.rename(self._data)
         shutil.rmtree(scratch)
 
     def wait_until_ready(self) -> None:
-        """Returns once it answers a query; raises `EmbeddedStackError` if it ends or time is up."""
+        """Returns once it answers a query; raises `EmbeddedStackError` if it ends or time is up.
+
+        Another server that answers in its place, having taken the port first, does not count.
+        """
         import psycopg
 
         deadline = time.monotonic() + self._start_timeout_seconds
         while True:
             try:
-                with psycopg.connect(self._url("postgres"), connect_timeout=2, autocommit=True) as connection:
-                    self._make_database(connection)
+                if self._prepare():
                     return
+                failure: Exception | None = None
             except psycopg.OperationalError as error:
-                if not self.server.is_running:
-                    raise self.server.died() from error
-                if time.monotonic() >= deadline:
-                    raise self.server.late(self._start_timeout_seconds) from error
-                time.sleep(0.05)
+                failure = error
+            if not self.server.is_running:
+                raise self.server.died() from failure
+            if time.monotonic() >= deadline:
+                raise self.server.late(self._start_timeout_seconds) from failure
+            time.sleep(0.05)
 
-    def _make_database(self, connection: psycopg.Connection) -> None:
-        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-        if known is None:
-            connection.execute(f'CREATE DATABASE "{DATABASE}"')
+    def _prepare(self) -> bool:
+        """Makes user and database. False if it is not this server that answers."""
+        if not self._admin_password_file.exists():
+            self._demote_user()
+        with self._connect(ADMIN, self._admin_password, "postgres") as admin:
+            shown = admin.execute("SHOW data_directory").fetchone()
+            if shown is None or Path(shown[0]).resolve() != self._data.resolve():
+                return False
+            forget_demotion(admin)
+            make_user(admin, self._password)
+        return self.server.is_running
+
+    def _demote_user(self) -> None:
+        """A data folder of an earlier version has one user, who is a superuser."""
+        draft = self._folder / "admin-password.new"
+        if not draft.exists():
+            write_atomically(draft, _new_password() + "\n")
+        password = draft.read_text(encoding="ascii").strip()
+        with self._connect(USER, self._password, "postgres") as old_user:
+            shown = old_user.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+            role = prepare_demotion(old_user, password) if shown == (True,) else None
+            there = old_user.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if role is not None and there is None:
+                old_user.execute(f"CREATE DATABASE {DATABASE}")
+        if role is not None:
+            with self._connect(role, password, DATABASE) as migration:
+                demote(migration, admin_password=password, password=self._password)
+        draft.replace(self._admin_password_file)
+
+    def _connect(self, user: str, password: str, database: str) -> psycopg.Connection:
+        import psycopg
+
+        return psycopg.connect(self._url(user, password, database), connect_timeout=2, autocommit=True)
 
     def stop(self) -> None:
         self.server.stop(_STOP_SECONDS)
@@ -197,6 +262,10 @@ class PostgresServer:
     def lost_its_port(self) -> bool:
         """Whether it ended because somebody else took its port first."""
         return not self.server.is_running and _MARKER in self.server.log_since_start()
+
+
+def _new_password() -> str:
+    return secrets.token_urlsafe(18)
 
 
 def remove_stale_lock(lock: Path) -> None:

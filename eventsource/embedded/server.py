@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Protocol
 
+from eventsource.embedded.folders import make_folder, open_private
 from eventsource.embedded.processes import ProcessRecord, end_processes
 from eventsource.errors import EmbeddedStackError
 
@@ -88,13 +89,13 @@ class Server:
     def _open_log(self) -> contextlib.AbstractContextManager[IO[bytes] | None]:
         if self.log is None:
             return contextlib.nullcontext()
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.log.parent)
         size = self.log.stat().st_size if self.log.exists() else 0
         if size > _LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
             size = 0
         self._log_start_bytes = size
-        return self.log.open("ab")
+        return open(self.log, "ab", opener=open_private)
 
     @property
     def pid(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import tempfile
 from collections.abc import Mapping
@@ -206,7 +207,8 @@ class EmbeddedStack:
             durable=self._durable,
             start_timeout_seconds=self._start_timeout_seconds,
         )
-        return KafkaCluster(brokers, start_timeout_seconds=self._start_timeout_seconds), postgres
+        cluster = KafkaCluster(brokers, cluster_id=claim.cluster_id, start_timeout_seconds=self._start_timeout_seconds)
+        return cluster, postgres
 
     def stop(self) -> None:
         """Stops both servers in order and gives the folder up. Does nothing if they do not run, or in a forked process."""
@@ -290,11 +292,10 @@ class EmbeddedStack:
         """The processes of an earlier, killed run that this start found and ended."""
         return [] if self._claim is None else list(self._claim.ended_orphans)
 
-    def psql_program(self) -> Path:
-        """The `psql` that belongs to the server."""
-        from eventsource.embedded.postgres import postgres_programs
-
-        return postgres_programs() / "psql"
+    def psql_command(self) -> str:
+        """A shell command that opens the server's own `psql` on the database; the password is in a file that it names."""
+        postgres = self._database()
+        return f"PGPASSFILE={shlex.quote(str(postgres.pass_file))} {shlex.join(postgres.psql_command)}"
 
     def check(self) -> None:
         """Raises `EmbeddedStackError`, with the end of its log, if a server ended by itself."""

@@ -92,7 +92,9 @@ def test_people_see_addresses_and_logs_until_ctrl_c(tmp_path: Path) -> None:
         text = "".join(lines)
         exports = dict(line.strip().removeprefix("export ").split("=", 1) for line in lines if "export " in line)
         assert exports["EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS"] in text
-        assert "psql postgresql://" in text
+        psql = next(line for line in lines if "/psql " in line)
+        assert exports["EVENTSOURCE_POSTGRES__URL"].partition("@")[0].rpartition(":")[2] not in psql
+        assert "PGPASSFILE=" in psql
         assert "kcat -b 127.0.0.1:" in text
         # Other commands in this folder find the servers by themselves.
         assert "find them by themselves" in text
