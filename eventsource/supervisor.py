@@ -1,146 +1,31 @@
-"""Keeps runners at work: a thread for each, restarted after what may pass, and all drained when told or when one fails."""
+"""Keeps runners at work, a thread for each, and drains all of them when the worker is stopped.
+
+A runner that fails is tried again and the others go on; with `fail_fast`, the first error that does not pass ends the worker.
+"""
 
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from queue import Empty, SimpleQueue
 from typing import Final
 
 import structlog
 
 from eventsource.clock import Clock, SystemClock
-from eventsource.consuming.definition import MayHang, Runner
-from eventsource.errors import DrainTimeout, EventSourceError, Retriable, RunnerStopped
+from eventsource.errors import DrainTimeout
+from eventsource.failure import Jitter, describe, traceback_of
+from eventsource.supervised import RunnerFactory, RunnerStatus, SupervisedRunner
 
 _log = structlog.get_logger("eventsource.worker")
 
-_FIRST_WAIT_SECONDS: Final = 0.2
-_LONGEST_WAIT_SECONDS: Final = 15.0
-# A runner that worked for so long has recovered: its next failure is a new one.
-_RECOVERED_SECONDS: Final = 30.0
 _TICK_SECONDS: Final = 0.2
 # The loop turns every tick; one that has not for so long hangs.
 _HANGS_AFTER_SECONDS: Final = 10.0
 
-RunnerFactory = Callable[[], Runner]
-Jitter = Callable[[float, float], float]
-
-
-class RunnerState(StrEnum):
-    """What a runner is doing.
-
-    starting → working → stopped, and working → waiting → starting after an error that may pass; failed is the end.
-    """
-
-    STARTING = "starting"
-    WORKING = "working"
-    WAITING = "waiting to restart"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerStatus:
-    """A runner as the health page shows it. Ready means that it has its partitions and reads them."""
-
-    state: RunnerState
-    ready: bool
-    restarts: int
-
-
-class _Supervised:
-    """One runner's thread. Its own thread writes the fields, others read them."""
-
-    def __init__(
-        self,
-        name: str,
-        factory: RunnerFactory,
-        clock: Clock,
-        jitter: Jitter,
-        ended: Callable[[str, Exception | None], None],
-    ) -> None:
-        self.name = name
-        self._factory = factory
-        self._clock = clock
-        self._jitter = jitter
-        self._ended = ended
-        self._runner: Runner | None = None
-        self._state = RunnerState.STARTING
-        self._restarts = 0
-        self.thread = threading.Thread(target=self._work, name=f"runner {name}", daemon=True)
-        self._stop = threading.Event()
-
-    def start(self) -> None:
-        self.thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def status(self) -> RunnerStatus:
-        runner, state = self._runner, self._state
-        return RunnerStatus(
-            state, state is RunnerState.WORKING and runner is not None and runner.ready(), self._restarts
-        )
-
-    def alive(self) -> bool:
-        runner = self._runner
-        return not isinstance(runner, MayHang) or runner.alive()
-
-    def _work(self) -> None:
-        error: Exception | None = None
-        try:
-            self._work_until_stopped()
-        except Exception as failure:  # noqa: BLE001  it is handed to the supervisor, which ends the worker with it
-            error = failure
-        except BaseException as failure:  # noqa: BLE001  SystemExit and its like would end this thread and nothing else
-            error = RunnerStopped(self.name, failure)
-            error.__cause__ = failure
-        self._runner = None
-        self._state = RunnerState.STOPPED if error is None else RunnerState.FAILED
-        self._ended(self.name, error)
-
-    def _work_until_stopped(self) -> None:
-        failures = 0
-        while not self._stop.is_set():
-            began = self._clock.monotonic()
-            try:
-                self._runner = self._factory()
-                self._state = RunnerState.WORKING
-                self._runner.run(self._stop)
-            except Retriable as error:
-                if self._stop.is_set():
-                    _log.warning("runner_interrupted", runner=self.name, error=str(error))
-                    return
-                failures = 1 if self._clock.monotonic() - began > _RECOVERED_SECONDS else failures + 1
-                self._wait(failures, error)
-            else:
-                if not self._stop.is_set():
-                    raise RunnerStopped(self.name)
-
-    def _wait(self, failures: int, error: Retriable) -> None:
-        # Full jitter, so that many workers do not return to a recovering server at once. stamina sleeps through a stop.
-        longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(failures, 10))
-        seconds = self._jitter(_FIRST_WAIT_SECONDS, longest)
-        self._runner = None
-        self._restarts += 1
-        self._state = RunnerState.WAITING
-        _log.warning(
-            "runner_restarts",
-            runner=self.name,
-            error=f"{type(error).__name__}: {error}",
-            in_seconds=round(seconds, 1),
-            failures=failures,
-        )
-        self._stop.wait(seconds)
-        self._state = RunnerState.STARTING
-
 
 class Supervisor:
-    """Runs named runners until it is told to stop or one of them fails for good.
+    """Runs named runners until it is stopped, or with `fail_fast` until one of them fails for good.
 
     `run` blocks in the caller's thread. `stop` may be called from any thread and from a signal handler.
     """
@@ -150,6 +35,7 @@ class Supervisor:
         factories: Mapping[str, RunnerFactory],
         *,
         drain_seconds: float,
+        fail_fast: bool = False,
         clock: Clock | None = None,
         jitter: Jitter = random.uniform,
     ) -> None:
@@ -158,7 +44,7 @@ class Supervisor:
         # SimpleQueue.put is reentrant: an Event set by a signal handler can deadlock with the wait that it interrupts.
         self._inbox: SimpleQueue[tuple[str | None, Exception | None]] = SimpleQueue()
         self._runners = {
-            name: _Supervised(name, factory, self._clock, jitter, lambda ended, error: self._inbox.put((ended, error)))
+            name: SupervisedRunner(name, factory, self._clock, jitter, self._note_end, fail_fast=fail_fast)
             for name, factory in factories.items()
         }
         self._turned: float | None = None
@@ -168,7 +54,8 @@ class Supervisor:
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
         """Starts all runners and waits; `on_ready` is called once, when all are ready. Returns after an orderly drain.
 
-        Raises the error of the runner that failed first, once the others are drained, or `DrainTimeout` if they were not.
+        Raises `DrainTimeout` if a runner did not end in time, the error of one that failed while it was being stopped, and with
+        `fail_fast` that of the runner that failed first, once the others are drained.
         """
         for runner in self._runners.values():
             runner.start()
@@ -180,6 +67,9 @@ class Supervisor:
         self._drain(failure)
         if failure is not None:
             raise failure
+
+    def _note_end(self, name: str, error: Exception | None) -> None:
+        self._inbox.put((name, error))
 
     def stop(self) -> None:
         """Begins an orderly drain."""
@@ -204,7 +94,9 @@ class Supervisor:
 
     def _supervise(self, on_ready: Callable[[], None] | None) -> Exception | None:
         while True:
-            self._turned = self._clock.monotonic()
+            self._turned = now = self._clock.monotonic()
+            for runner in self._runners.values():
+                runner.look(now)
             if not self._was_ready and self.ready():
                 self._was_ready = True
                 _log.info("worker_is_ready", runners=sorted(self._runners))
@@ -256,11 +148,4 @@ class Supervisor:
 
 
 def _log_failure(name: str, error: Exception) -> None:
-    known = isinstance(error, EventSourceError)
-    _log.error(
-        "runner_failed",
-        runner=name,
-        error=f"{type(error).__name__}: {error}",
-        # What the framework raises says what to do; anything else wants its traceback.
-        exc_info=None if known else error,
-    )
+    _log.error("runner_failed", runner=name, error=describe(error), exc_info=traceback_of(error))

@@ -39,6 +39,14 @@ CHECKPOINT_SECONDS: Final = "eventsource.owner.store.checkpoint.duration"
 """Histogram, seconds: bringing the state store to what memory holds."""
 HOTTEST_SHARE: Final = "eventsource.owner.hottest.share"
 """Histogram, 0 to 1: the share of a batch that went to one aggregate."""
+PARTITION_FAILURES: Final = "eventsource.owner.failures"
+"""Counter: errors that stopped a partition while the others went on, by `reason` (an error's class)."""
+PARTITIONS_FAILED: Final = "eventsource.owner.failed"
+"""Up-down counter: 1 while a partition is stopped by an error, else 0."""
+RUNNER_FAILURES: Final = "eventsource.runner.failures"
+"""Counter: errors that stopped a runner (`commands/account`, `projection/balances`) and do not pass, by `reason`."""
+RUNNERS_FAILED: Final = "eventsource.runner.failed"
+"""Up-down counter: 1 from such an error until the runner works again, else 0, by `runner`."""
 SEND_SECONDS: Final = "eventsource.client.send.duration"
 """Histogram, seconds: from sending a command to its answer, by `outcome`."""
 
@@ -105,6 +113,42 @@ class OwnerMetrics:
     def checkpointed(self, seconds: float) -> None:
         """The state store was brought to what memory holds."""
         self._checkpoint.record(seconds, self._attributes)
+
+
+class RunnerMetrics:
+    """Whether a runner of a worker is failed."""
+
+    def __init__(self, runner: str) -> None:
+        meter = metrics.get_meter(SCOPE)
+        self._attributes = {"runner": runner}
+        self._failures = meter.create_counter(RUNNER_FAILURES, "{failure}")
+        self._failed = meter.create_up_down_counter(RUNNERS_FAILED, "{runner}")
+
+    def failure(self, error: BaseException) -> None:
+        """It failed, perhaps not for the first time."""
+        self._failures.add(1, {**self._attributes, "reason": type(error).__name__})
+
+    def failed(self, change: int) -> None:
+        """It is failed from now on (1), or no longer (-1)."""
+        self._failed.add(change, self._attributes)
+
+
+class PartitionFailureMetrics:
+    """Which partitions of an aggregate are stopped by an error."""
+
+    def __init__(self, aggregate: str) -> None:
+        meter = metrics.get_meter(SCOPE)
+        self._aggregate = aggregate
+        self._failures = meter.create_counter(PARTITION_FAILURES, "{failure}")
+        self._failed = meter.create_up_down_counter(PARTITIONS_FAILED, "{partition}")
+
+    def failure(self, partition: int, error: BaseException) -> None:
+        """A partition failed, perhaps not for the first time."""
+        self._failures.add(1, {"aggregate": self._aggregate, "partition": partition, "reason": type(error).__name__})
+
+    def failed(self, partition: int, change: int) -> None:
+        """A partition is failed from now on (1), or no longer (-1)."""
+        self._failed.add(change, {"aggregate": self._aggregate, "partition": partition})
 
 
 class ClientTelemetry:

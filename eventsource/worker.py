@@ -15,10 +15,12 @@ from eventsource.consuming.database import connect
 from eventsource.consuming.definition import ConsumerContext, Runner
 from eventsource.doctor import check_accepted, check_start
 from eventsource.errors import SettingsError
+from eventsource.log.identity import TopicIdentities
 from eventsource.log.steps import StepListener, ignore_step
 from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import Settings
-from eventsource.supervisor import RunnerFactory, RunnerStatus, Supervisor
+from eventsource.supervised import RunnerFactory, RunnerStatus
+from eventsource.supervisor import Supervisor
 
 COMMANDS: Final = "commands"
 _KIND_PLURALS: Final = {"projection": "projections", "saga": "sagas", "reactor": "reactors"}
@@ -29,9 +31,9 @@ class Worker:
     """Runs an app's commands and consumers until it is stopped.
 
     `only` chooses: `commands`, `projections`, `sagas`, `reactors`, or names of aggregates and consumers; nothing chosen means
-    all. `accepted_risks` are the doctor's rules whose breach does not keep it from starting. `on_step` listens to the steps of
-    its partition owners. Raises `SettingsError` when a choice fits nothing or there is no such rule, `DefinitionError` when a
-    consumer does not fit the app.
+    all. `accepted_risks` are the doctor's rules whose breach does not keep it from starting. A part that fails is tried again while
+    the others go on; with `fail_fast` it ends the worker. `on_step` listens to the steps of its partition owners. Raises
+    `SettingsError` when a choice fits nothing or there is no such rule, `DefinitionError` when a consumer does not fit the app.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Worker:
         only: Iterable[str] = (),
         clock: Clock | None = None,
         accepted_risks: Iterable[str] = (),
+        fail_fast: bool = False,
         on_step: StepListener = ignore_step,
     ) -> None:
         self._app = app
@@ -54,8 +57,9 @@ class Worker:
         clock = clock if clock is not None else SystemClock()
         self._schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, settings.kafka.client_config())
         self._supervisor = Supervisor(
-            _factories(app, ConsumerContext(app, settings, self._schemas, clock, on_step), chosen),
+            _factories(app, ConsumerContext(app, settings, self._schemas, clock, on_step, fail_fast), chosen),
             drain_seconds=settings.worker.drain_seconds,
+            fail_fast=fail_fast,
             clock=clock,
         )
 
@@ -63,21 +67,21 @@ class Worker:
         """Checks the log and the database, then works; returns after an orderly drain. `on_ready` is called when all is ready.
 
         Raises `SettingsError` (the state folder cannot be written), `TopicMissing`, `TopicMismatch`, `ClusterMismatch`, `OffsetLost`,
-        `BrokerUnavailable` or `DatabaseUnavailable` before anything is begun, and later the first error that does not pass, once
-        everything else is drained.
+        `BrokerUnavailable` or `DatabaseUnavailable` before anything is begun, and later `DrainTimeout`, or with `fail_fast` the first
+        error that does not pass, once everything else is drained. May be called once.
         """
         settings = self._settings
-        check_state_dir(
-            state_dir_of(settings.worker),
-            self._app.names(settings.namespace).prefix,
-            self._commands_of,
-        )
-        check_start(self._app, self._settings, commands_of=self._commands_of, accepted=self._accepted)
-        if self._needs_database:
-            # A consumer would try again for ever; at the start a wrong address is better told at once.
-            connect(self._settings.postgres, "eventsource worker").close()
-        self._supervisor.run(on_ready)
-        self._schemas.close()
+        with self._schemas:
+            check_state_dir(
+                state_dir_of(settings.worker),
+                self._app.names(settings.namespace).prefix,
+                self._commands_of,
+            )
+            check_start(self._app, self._settings, commands_of=self._commands_of, accepted=self._accepted)
+            if self._needs_database:
+                # A consumer would try again for ever; at the start a wrong address is better reported at once.
+                connect(self._settings.postgres, "eventsource worker").close()
+            self._supervisor.run(on_ready)
 
     def stop(self) -> None:
         """Begins an orderly drain; may be called from any thread and from a signal handler."""
@@ -122,9 +126,10 @@ def _factories(app: App, context: ConsumerContext, chosen: Iterable[tuple[str, s
 
     budget = MemoryBudget(context.settings.worker.state_memory_mb << 20)
     turns = Turns(context.clock.monotonic)
+    identities = TopicIdentities()
 
     def commands_of(name: str) -> Callable[[], Runner]:
-        return lambda: CommandWorker(app.aggregates[name], context, budget, turns)
+        return lambda: CommandWorker(app.aggregates[name], context, budget, turns, identities)
 
     def consumer(name: str) -> Callable[[], Runner]:
         return lambda: app.consumers[name].runner(context)

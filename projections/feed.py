@@ -40,7 +40,11 @@ class Feed:
     def __init__(self, plan: Plan, settings: KafkaSettings) -> None:
         self._plan = plan
         self._admin = LogAdmin(settings.client_config(), request_timeout_seconds=settings.request_timeout_seconds)
-        self._reader = LogReader(settings.client_config())
+        try:
+            self._reader = LogReader(settings.client_config())
+        except BaseException:
+            self._admin.close()
+            raise
         self._topics: dict[str, Topic] = {}
         self._positions: dict[TopicAndPartition, int] = {}
 
@@ -112,8 +116,9 @@ class Feed:
             self._positions[names[move.topic_id], move.partition] = move.new
 
     def close(self) -> None:
-        """Closes the reader."""
+        """Closes the connections."""
         self._reader.close()
+        self._admin.close()
 
     def _move(self, partition: TopicAndPartition, new: int) -> Move:
         topic, number = partition

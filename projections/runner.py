@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -61,26 +62,29 @@ class ProjectionRunner:
         later only what does not pass (`ProjectionFailed`, `DecodeError`, `ReadModelOutdated`, `OffsetLost`, …).
         """
         kafka = self._settings.kafka
-        database = Database(self._settings.postgres, application_name=self._plan.group)
-        feed = Feed(self._plan, kafka)
-        membership = Membership(
-            kafka.client_config(),
-            self._plan.group,
-            list(self._plan.aggregates),
-            session_timeout_seconds=kafka.session_timeout_seconds,
-        )
-        share = _Share(self._plan, ProjectionStore(self._plan, database), feed, BatchDecoder(self._plan, self._schemas))
-        try:
+        with ExitStack() as opened:
+            database = Database(self._settings.postgres, application_name=self._plan.group)
+            opened.callback(database.close)
+            feed = Feed(self._plan, kafka)
+            opened.callback(feed.close)
+            membership = Membership(
+                kafka.client_config(),
+                self._plan.group,
+                list(self._plan.aggregates),
+                session_timeout_seconds=kafka.session_timeout_seconds,
+            )
+            store, decoder = ProjectionStore(self._plan, database), BatchDecoder(self._plan, self._schemas)
+            share = _Share(self._plan, store, feed, decoder)
             share.prepare()
+            opened.callback(membership.close)
+            opened.callback(self._forget_membership)
             membership.start()
             self._membership = membership
             while not stop.is_set():
                 self._turn_until_it_succeeds(stop, membership, share)
-        finally:
-            self._membership = None
-            membership.close()
-            feed.close()
-            database.close()
+
+    def _forget_membership(self) -> None:
+        self._membership = None
 
     def ready(self) -> bool:
         """Whether it has its partitions, be they none, and reads them."""

@@ -51,6 +51,13 @@ def run(
             help="Start although this rule of `eventsource doctor` is broken; repeatable, and written to the log.",
         ),
     ] = None,
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast",
+            help="End the process when a part of it fails, instead of trying that part again while the others go on.",
+        ),
+    ] = False,
     json: Annotated[
         bool,
         typer.Option(
@@ -67,7 +74,7 @@ def run(
     from eventsource.worker import Worker
 
     app, settings = find_app(reference), load_settings()
-    worker = Worker(app, settings, only=only or (), accepted_risks=accept_risk or ())
+    worker = Worker(app, settings, only=only or (), accepted_risks=accept_risk or (), fail_fast=fail_fast)
     port = settings.worker.health_port if health_port is None else health_port
     # A second worker on one machine needs no setting: only a port that somebody asked for must be that one.
     preferred = health_port is None and "health_port" not in settings.worker.model_fields_set

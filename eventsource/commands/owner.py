@@ -34,6 +34,7 @@ from eventsource.domain.fingerprint import evolve_fingerprint
 from eventsource.errors import Fenced, RecordRefused, Retriable, StateStoreFailed, TopicMismatch, TransactionAborted
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.committed import committed_offsets
+from eventsource.log.identity import TopicIdentities
 from eventsource.log.membership import Membership
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
@@ -68,6 +69,7 @@ class OwnerParts:
     replies: ReplySender
     topic_ids: Mapping[str, bytes]
     """Kafka's ids of the aggregate's commands, events and outcomes topics."""
+    identities: TopicIdentities
     budget: MemoryBudget
     turns: Turns
     on_step: StepListener
@@ -204,7 +206,9 @@ class PartitionOwner:
             self._recovery.close(keep=True)
             self._to(OwnerState.CLOSED)
         except BaseException as error:  # noqa: BLE001 - kept for the worker, which raises it in its own thread
-            self._log.error("owner_failed", error=str(error), kind=type(error).__name__)
+            self._log.debug(
+                "owner_failed", error=str(error), kind=type(error).__name__
+            )  # the runner says what becomes of it
             self._recovery.close(keep=False)
             self.failure = error
             self.state = OwnerState.FAILED
@@ -296,6 +300,8 @@ class PartitionOwner:
         ends = admin.end_offsets([self._events, self._outcomes])
         writer.expect(ends)
         firsts = admin.first_offsets([self._events, self._outcomes, self._commands])
+        parts = self._parts
+        parts.identities.check(admin.topic_ids(parts.topic_ids))  # an empty topic would pass every check of offsets
         self._step(Step.LOCATED)
         self._to(OwnerState.REPLAYING)
         if not self._recovery.read(reader, Bounds(firsts, ends)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, Final
 
 import structlog
@@ -13,21 +14,29 @@ from eventsource.commands.hang_watch import DEAD_AFTER_SECONDS, HANGS_AFTER_SECO
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.owner import OwnerParts, PartitionOwner
 from eventsource.commands.owner_state import OwnerState
+from eventsource.commands.partition_failures import PartitionFailures
 from eventsource.commands.replies import ReplySender
 from eventsource.commands.turns import Turns
 from eventsource.consuming.definition import ConsumerContext
 from eventsource.domain import Aggregate
-from eventsource.errors import DefinitionError, TopicMissing
+from eventsource.errors import ClusterMismatch, DefinitionError, TopicMismatch, TopicMissing
 from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.log.identity import TopicIdentities
 from eventsource.log.membership import Membership
 from eventsource.schemas import SchemaStore, StateCodec
 
 _log = structlog.get_logger("eventsource.worker")
 _TURN_SECONDS: Final = 0.2
+# What concerns the topics as a whole, not one partition of them.
+_OF_ALL_PARTITIONS: Final = (TopicMismatch, TopicMissing, ClusterMismatch)
 
 
 class CommandWorker:
-    """Handles the commands of one aggregate, for as many partitions as the group gives it."""
+    """Handles the commands of one aggregate, for as many partitions as the group gives it.
+
+    A partition whose owner fails is stopped alone and taken over again after a while, unless the log is damaged
+    (`eventsource/failure.py`); what concerns all partitions ends `run`, and so does every failure where the context says `fail_fast`.
+    """
 
     def __init__(
         self,
@@ -35,11 +44,14 @@ class CommandWorker:
         context: ConsumerContext,
         budget: MemoryBudget | None = None,
         turns: Turns | None = None,
+        identities: TopicIdentities | None = None,
     ) -> None:
-        """`budget` and `turns` are the process's, shared by all its aggregates; without them, this one has its own."""
+        """`budget`, `turns` and `identities` are the process's, shared by all its aggregates; without them, this one has its own."""
         self._aggregate = aggregate
         self._budget = budget or MemoryBudget(context.settings.worker.state_memory_mb << 20)
         self._turns = turns or Turns(context.clock.monotonic)
+        self._identities = identities or TopicIdentities()
+        self._failures = PartitionFailures(aggregate.__definition__.name)
         self._context = context
         self._owners: dict[TopicAndPartition, PartitionOwner] = {}
         self._lock = threading.Lock()
@@ -62,71 +74,96 @@ class CommandWorker:
         with self._lock:
             return all(owner.hangs_seconds < DEAD_AFTER_SECONDS for owner in self._owners.values())
 
+    def failures(self) -> Mapping[int, str]:
+        """The partitions that an error stopped, each with the class of that error."""
+        return self._failures.shown()
+
     def run(self, stop: threading.Event) -> None:
-        """Works until `stop` is set, then ends every transaction and leaves the group. Raises what an owner failed of."""
+        """Works until `stop` is set, then ends every transaction and leaves the group. Raises what concerns all partitions."""
         app, settings, schemas = self._context.app, self._context.settings, self._context.schemas
         kafka = settings.kafka
         names = app.names(settings.namespace)
         name = self._aggregate.__definition__.name
         topic = names.commands(name)
-        admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
-        topic_ids = admin.topic_ids([topic, names.events(name), names.outcomes(name)])
-        for needed in (topic, names.events(name), names.outcomes(name)):
-            if needed not in topic_ids:
-                raise TopicMissing(f"topic {needed} is missing: make it with `eventsource topics apply MODULE:APP`")
-        membership = Membership(
-            kafka.client_config(),
-            names.owners(name),
-            [topic],
-            on_revoked=self._stop_owners,
-            on_lost=self._lose_owners,
-            session_timeout_seconds=kafka.session_timeout_seconds,
-        )
-        replies = ReplySender(kafka.client_config(), names.replies)
-        parts = OwnerParts(
-            app=app,
-            aggregate=self._aggregate,
-            settings=settings,
-            codecs=AggregateCodecs(self._aggregate, schemas, _state_codec(self._aggregate, schemas)),
-            clock=self._context.clock,
-            admin=admin,
-            membership=membership,
-            replies=replies,
-            topic_ids=topic_ids,
-            budget=self._budget,
-            turns=self._turns,
-            on_step=self._context.on_step,
-        )
-        self._membership = membership
-        membership.start()
-        try:
-            epoch = -1
-            while not stop.is_set():
-                owned = membership.wait(epoch, _TURN_SECONDS)
-                epoch = owned.epoch
-                membership.check()
-                self._start_owners(parts, membership)
-                self._look_after_owners()
-        finally:
-            self._membership = None
-            self._stop_owners(frozenset(self._owners))
-            membership.close()
-            replies.close()
+        with ExitStack() as opened:
+            admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
+            opened.callback(admin.close)
+            topic_ids = admin.topic_ids([topic, names.events(name), names.outcomes(name)])
+            for needed in (topic, names.events(name), names.outcomes(name)):
+                if needed not in topic_ids:
+                    raise TopicMissing(f"topic {needed} is missing: make it with `eventsource topics apply MODULE:APP`")
+            self._identities.check(topic_ids)
+            replies = ReplySender(kafka.client_config(), names.replies)
+            opened.callback(replies.close)
+            opened.callback(self._failures.close)
+            membership = Membership(
+                kafka.client_config(),
+                names.owners(name),
+                [topic],
+                on_revoked=self._stop_owners,
+                on_lost=self._lose_owners,
+                session_timeout_seconds=kafka.session_timeout_seconds,
+            )
+            parts = OwnerParts(
+                app=app,
+                aggregate=self._aggregate,
+                settings=settings,
+                codecs=AggregateCodecs(self._aggregate, schemas, _state_codec(self._aggregate, schemas)),
+                clock=self._context.clock,
+                admin=admin,
+                membership=membership,
+                replies=replies,
+                topic_ids=topic_ids,
+                identities=self._identities,
+                budget=self._budget,
+                turns=self._turns,
+                on_step=self._context.on_step,
+            )
+            opened.callback(membership.close)
+            opened.callback(lambda: self._stop_owners(frozenset(self._owners)))
+            self._membership = membership
+            opened.callback(self._forget_membership)
+            membership.start()
+            self._work(parts, membership, stop)
+
+    def _forget_membership(self) -> None:
+        self._membership = None
+
+    def _work(self, parts: OwnerParts, membership: Membership, stop: threading.Event) -> None:
+        epoch = -1
+        while not stop.is_set():
+            owned = membership.wait(epoch, _TURN_SECONDS)
+            epoch = owned.epoch
+            membership.check()
+            self._failures.keep({partition for _, partition in owned.partitions})
+            self._start_owners(parts, membership)
+            self._look_after_owners()
 
     def _start_owners(self, parts: OwnerParts, membership: Membership) -> None:
         with self._lock:
             # Asked under the lock: a revocation is published before `_revoked` waits for this lock, so no owner is ever
             # started for a partition that was given up in between.
+            now = self._context.clock.monotonic()
             for partition in sorted(membership.owned().partitions - set(self._owners)):
+                if not self._failures.may_start(partition[1], now):
+                    continue
                 owner = PartitionOwner(parts, partition[1])
                 self._owners[partition] = owner
                 owner.start()
 
     def _look_after_owners(self) -> None:
-        for owner in list(self._owners.values()):
+        now = self._context.clock.monotonic()
+        for where, owner in list(self._owners.items()):
             owner.look()
-            if owner.failure is not None:
-                raise owner.failure
+            failure = owner.failure
+            if failure is None:
+                self._failures.note(owner.partition, handling=owner.state is OwnerState.HANDLING, now=now)
+            elif self._context.fail_fast or isinstance(failure, _OF_ALL_PARTITIONS):
+                raise failure
+            else:
+                with self._lock:
+                    self._owners.pop(where, None)  # or else it was given up meanwhile
+                self._failures.add(owner.partition, failure, now)
 
     def _stop_owners(self, partitions: frozenset[TopicAndPartition]) -> None:
         # In the membership's thread, before the partitions are given up: the next owner waits for our transactions to end.

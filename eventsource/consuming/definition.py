@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -31,6 +31,8 @@ class ConsumerContext:
     clock: Clock
     on_step: StepListener = ignore_step
     """What listens to the steps of partition owners."""
+    fail_fast: bool = False
+    """Whether an error of one partition ends the whole runner."""
 
 
 class Runner(Protocol):
@@ -49,6 +51,14 @@ class MayHang(Protocol):
 
     def alive(self) -> bool:
         """Whether it may still come back; where not, only a new process helps."""
+
+
+@runtime_checkable
+class FailsByPartition(Protocol):
+    """A runner that goes on with its other partitions when one of them fails."""
+
+    def failures(self) -> Mapping[int, str]:
+        """The partitions that are not worked on, each with the class of its error. May be called from any thread."""
 
 
 class MemoryConsumer(Protocol):

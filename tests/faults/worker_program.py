@@ -81,7 +81,7 @@ def main(plan: Plan) -> None:
         remove(guard)
     settings, saboteur = load_settings(), Saboteur(plan)
     if plan.turn_seconds is None:
-        worker = Worker(ledger, settings, on_step=saboteur)
+        worker = Worker(ledger, settings, fail_fast=True, on_step=saboteur)
         with stopped_by_signals(worker.stop):
             when_stdin_closes(worker.stop)
             worker.run(saboteur.ready)
@@ -95,7 +95,7 @@ def _come_and_go(settings: Settings, saboteur: Saboteur, turn_seconds: float) ->
     with stopped_by_signals(ended.set):
         when_stdin_closes(ended.set)
         while not ended.is_set():
-            worker = Worker(ledger, settings, on_step=saboteur)
+            worker = Worker(ledger, settings, fail_fast=True, on_step=saboteur)
 
             def leave(worker: Worker = worker) -> None:
                 ended.wait(turn_seconds)

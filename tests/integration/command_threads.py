@@ -31,7 +31,7 @@ class WorkerThread:
     ) -> None:
         self._schemas = KafkaSchemaStore(app.names(settings.namespace).schemas, settings.kafka.client_config())
         self.worker = CommandWorker(
-            aggregate, ConsumerContext(app, settings, self._schemas, clock or SystemClock(), on_step)
+            aggregate, ConsumerContext(app, settings, self._schemas, clock or SystemClock(), on_step, fail_fast=True)
         )
         self.failure: BaseException | None = None
         self._stop = threading.Event()

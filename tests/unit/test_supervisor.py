@@ -1,14 +1,26 @@
 from __future__ import annotations
 
 import threading
+import time
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
+from structlog.testing import capture_logs
 
-from eventsource.errors import BrokerUnavailable, DrainTimeout, OffsetLost, RunnerStopped
-from eventsource.supervisor import RunnerState, Supervisor
+from eventsource.errors import (
+    BrokerUnavailable,
+    ClusterMismatch,
+    DrainTimeout,
+    OffsetLost,
+    RunnerStopped,
+    TopicMismatch,
+)
+from eventsource.failure import Repetition, retry_wait_seconds
+from eventsource.supervised import RunnerState
+from eventsource.supervisor import Supervisor
 
 PATIENCE_SECONDS = 5.0
 
@@ -25,6 +37,7 @@ class FakeRunner:
         self.is_ready = True
         self.begun = threading.Event()
         self.drained = False
+        self.asked = 0
 
     def run(self, stop: threading.Event) -> None:
         self.begun.set()
@@ -38,6 +51,7 @@ class FakeRunner:
         self.drained = True
 
     def ready(self) -> bool:
+        self.asked += 1
         return self.is_ready
 
 
@@ -51,6 +65,28 @@ def no_jitter(shortest: float, longest: float) -> float:
 
 def supervisor(drain_seconds: float = PATIENCE_SECONDS, **factories: Callable[[], FakeRunner]) -> Supervisor:
     return Supervisor(factories, drain_seconds=drain_seconds, jitter=no_jitter)
+
+
+def failing_fast(**factories: Callable[[], FakeRunner]) -> Supervisor:
+    return Supervisor(factories, drain_seconds=PATIENCE_SECONDS, fail_fast=True, jitter=no_jitter)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        raise NotImplementedError
 
 
 class Running:
@@ -174,7 +210,7 @@ def test_a_stop_ends_the_wait_before_a_restart() -> None:
     assert begun.end() is None
 
 
-def test_an_error_that_does_not_pass_drains_the_others_and_is_raised() -> None:
+def test_failing_fast_an_error_that_does_not_pass_drains_the_others_and_is_raised() -> None:
     other = FakeRunner()
     lost = OffsetLost("offset 3 is gone")
 
@@ -182,7 +218,7 @@ def test_an_error_that_does_not_pass_drains_the_others_and_is_raised() -> None:
         assert other.begun.wait(PATIENCE_SECONDS)
         return FakeRunner(fails=lost)
 
-    supervised = supervisor(failing=failing, other=lambda: other)
+    supervised = failing_fast(failing=failing, other=lambda: other)
     with pytest.raises(OffsetLost) as caught:
         supervised.run()
     assert caught.value is lost
@@ -191,7 +227,7 @@ def test_an_error_that_does_not_pass_drains_the_others_and_is_raised() -> None:
     assert not supervised.ready()
 
 
-def test_a_defect_in_a_handler_is_no_reason_to_restart() -> None:
+def test_failing_fast_a_defect_in_a_handler_is_no_reason_to_restart() -> None:
     attempts = []
 
     def failing() -> FakeRunner:
@@ -199,7 +235,7 @@ def test_a_defect_in_a_handler_is_no_reason_to_restart() -> None:
         return FakeRunner(fails=ZeroDivisionError("oops"))
 
     with pytest.raises(ZeroDivisionError):
-        supervisor(one=failing).run()
+        failing_fast(one=failing).run()
     assert len(attempts) == 1
 
 
@@ -208,12 +244,12 @@ def test_a_factory_that_fails_is_as_a_runner_that_fails() -> None:
         raise OffsetLost("gone")
 
     with pytest.raises(OffsetLost):
-        supervisor(one=failing).run()
+        failing_fast(one=failing).run()
 
 
 def test_a_runner_that_ends_untold_is_an_error() -> None:
     with pytest.raises(RunnerStopped, match="runner one ended"):
-        supervisor(one=lambda: FakeRunner(ends=True)).run()
+        failing_fast(one=lambda: FakeRunner(ends=True)).run()
 
 
 def test_a_runner_that_does_not_drain_in_time_is_named() -> None:
@@ -250,17 +286,8 @@ def test_a_server_that_goes_away_while_draining_does_not_fail_the_drain() -> Non
 
 
 def test_a_loop_that_does_not_turn_is_not_alive() -> None:
-    class Clock:
-        seconds = 0.0
-
-        def monotonic(self) -> float:
-            return self.seconds
-
-        def now(self) -> object:
-            raise NotImplementedError
-
-    clock, runner = Clock(), FakeRunner()
-    supervised = Supervisor({"one": lambda: runner}, drain_seconds=1.0, clock=clock)  # type: ignore[arg-type]
+    clock, runner = FakeClock(), FakeRunner()
+    supervised = Supervisor({"one": lambda: runner}, drain_seconds=1.0, clock=clock)
     assert supervised.alive()
     clock.seconds = 60.0
     assert supervised.alive(), "it has not begun: whoever starts it may still be waiting for a server"
@@ -277,14 +304,14 @@ def test_a_loop_that_does_not_turn_is_not_alive() -> None:
 
 
 @pytest.mark.parametrize("ended_by", [SystemExit(3), KeyboardInterrupt(), CancelledError()], ids=repr)
-def test_a_runner_that_exits_fails_the_worker_instead_of_only_its_thread(ended_by: BaseException) -> None:
+def test_failing_fast_a_runner_that_exits_fails_the_worker_instead_of_only_its_thread(ended_by: BaseException) -> None:
     other = FakeRunner()
 
     def exiting() -> FakeRunner:
         assert other.begun.wait(PATIENCE_SECONDS)
         return FakeRunner(fails=ended_by)
 
-    begun = Running(supervisor(exiting=exiting, other=lambda: other))
+    begun = Running(failing_fast(exiting=exiting, other=lambda: other))
     begun.thread.join(PATIENCE_SECONDS)
     state = begun.supervised.statuses()["exiting"].state
     begun.end()
@@ -293,3 +320,89 @@ def test_a_runner_that_exits_fails_the_worker_instead_of_only_its_thread(ended_b
     assert "runner exiting was ended by" in str(begun.error)
     assert state is RunnerState.FAILED
     assert other.drained
+
+
+def test_a_runner_that_fails_is_shown_and_tried_again_while_the_others_go_on() -> None:
+    clock, other, well = FakeClock(), FakeRunner(), FakeRunner()
+    broken = threading.Event()
+    broken.set()
+
+    def factory() -> FakeRunner:
+        return FakeRunner(fails=ZeroDivisionError("oops")) if broken.is_set() else well
+
+    supervised = Supervisor(
+        {"one": factory, "other": lambda: other}, drain_seconds=PATIENCE_SECONDS, clock=clock, jitter=no_jitter
+    )
+    with running(supervised) as begun, capture_logs() as logs:
+        until(lambda: supervised.statuses()["one"].restarts > 2)
+        status = supervised.statuses()["one"]
+        assert (status.state, status.ready, status.failure) == (RunnerState.FAILED, False, "ZeroDivisionError")
+        assert supervised.statuses()["other"].ready
+        assert supervised.alive()
+        assert not supervised.ready()
+        assert not begun.ready.is_set()
+        broken.clear()
+        assert well.begun.wait(PATIENCE_SECONDS)
+        until(lambda: supervised.alive() and well.asked > 5)
+        assert supervised.statuses()["one"].state is RunnerState.FAILED, "it has not shown yet that it works"
+        clock.seconds += 5.0
+        assert begun.ready.wait(PATIENCE_SECONDS)
+        assert supervised.statuses()["one"].failure is None
+    assert begun.error is None
+    assert well.drained
+    assert other.drained
+    assert [line["event"] for line in logs].count("runner_failed") == 1, "the same failure is one line a minute"
+    assert "tried again" in next(line for line in logs if line["event"] == "runner_failed")["next"]
+
+
+def test_a_failure_is_logged_again_after_a_minute_and_at_once_when_it_is_another() -> None:
+    repetition = Repetition()
+    assert repetition.is_logged(ValueError("a"), 0.0)
+    assert not repetition.is_logged(ValueError("a"), 59.0)
+    assert repetition.is_logged(ValueError("b"), 59.5)
+    assert not repetition.is_logged(ValueError("b"), 100.0)
+    assert repetition.is_logged(ValueError("b"), 120.0)
+
+
+@pytest.mark.parametrize(
+    "damage", [OffsetLost("cut"), TopicMismatch("created again"), ClusterMismatch("another")], ids=repr
+)
+def test_a_runner_whose_log_is_damaged_is_not_tried_again(damage: Exception) -> None:
+    attempts, other = [], FakeRunner()
+
+    def failing() -> FakeRunner:
+        attempts.append(1)
+        return FakeRunner(fails=damage)
+
+    with running(supervisor(one=failing, other=lambda: other)) as begun, capture_logs() as logs:
+        until(lambda: begun.supervised.statuses()["one"].state is RunnerState.FAILED)
+        until(lambda: begun.supervised.statuses()["other"].ready)
+        time.sleep(0.1)  # with waits of no length, it would have been tried again by now
+        assert begun.supervised.statuses()["one"].failure == type(damage).__name__
+    assert begun.error is None, "that it failed was reported; the stop was orderly"
+    assert len(attempts) == 1
+    assert "not tried again" in next(line for line in logs if line["event"] == "runner_failed")["next"]
+
+
+def test_waits_before_a_failed_runner_is_tried_again_grow_up_to_a_minute() -> None:
+    assert [retry_wait_seconds(failures, lambda _shortest, longest: longest) for failures in (1, 2, 3, 6, 50)] == [
+        2.0,
+        4.0,
+        8.0,
+        60.0,
+        60.0,
+    ]
+    assert retry_wait_seconds(5, lambda shortest, _longest: shortest) == 1.0
+
+
+def test_partitions_that_failed_are_named_while_the_runner_works() -> None:
+    class OneStopped(FakeRunner):
+        def failures(self) -> dict[int, str]:
+            return {3: "HeaderError"}
+
+    runner = OneStopped()
+    runner.is_ready = False
+    with running(supervisor(one=lambda: runner)) as begun:
+        assert runner.begun.wait(PATIENCE_SECONDS)
+        status = begun.supervised.statuses()["one"]
+    assert (status.state, status.ready, status.failed_partitions) == (RunnerState.WORKING, False, (3,))

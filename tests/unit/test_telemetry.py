@@ -181,6 +181,11 @@ def test_every_other_measure_has_its_name(reader: InMemoryMetricReader) -> None:
     owner.looked_up(2, 3)
     owner.checkpointed(0.1)
     telemetry.ClientTelemetry().answered(trace.INVALID_SPAN, "account", "accepted", 0.01, failed=False)
+    runner, partitions = telemetry.RunnerMetrics("projection/balances"), telemetry.PartitionFailureMetrics("account")
+    runner.failure(ValueError())
+    runner.failed(1)
+    partitions.failure(3, ValueError())
+    partitions.failed(3, 1)
     names = {
         value for name, value in vars(telemetry).items() if name.isupper() and str(value).startswith("eventsource.")
     }
