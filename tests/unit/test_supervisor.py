@@ -333,7 +333,7 @@ def test_a_runner_that_fails_is_shown_and_tried_again_while_the_others_go_on() -
     supervised = Supervisor(
         {"one": factory, "other": lambda: other}, drain_seconds=PATIENCE_SECONDS, clock=clock, jitter=no_jitter
     )
-    with running(supervised) as begun, capture_logs() as logs:
+    with capture_logs() as logs, running(supervised) as begun:
         until(lambda: supervised.statuses()["one"].restarts > 2)
         status = supervised.statuses()["one"]
         assert (status.state, status.ready, status.failure) == (RunnerState.FAILED, False, "ZeroDivisionError")
@@ -374,7 +374,7 @@ def test_a_runner_whose_log_is_damaged_is_not_tried_again(damage: Exception) -> 
         attempts.append(1)
         return FakeRunner(fails=damage)
 
-    with running(supervisor(one=failing, other=lambda: other)) as begun, capture_logs() as logs:
+    with capture_logs() as logs, running(supervisor(one=failing, other=lambda: other)) as begun:
         until(lambda: begun.supervised.statuses()["one"].state is RunnerState.FAILED)
         until(lambda: begun.supervised.statuses()["other"].ready)
         time.sleep(0.1)  # with waits of no length, it would have been tried again by now
