@@ -331,13 +331,16 @@ def test_a_runner_that_fails_is_shown_and_tried_again_while_the_others_go_on() -
         return FakeRunner(fails=ZeroDivisionError("oops")) if broken.is_set() else well
 
     supervised = Supervisor(
-        {"one": factory, "other": lambda: other}, drain_seconds=PATIENCE_SECONDS, clock=clock, jitter=no_jitter
+        {"one": factory, "other": lambda: other},
+        drain_seconds=PATIENCE_SECONDS,
+        clock=clock,
+        jitter=lambda _shortest, _longest: 0.01,
     )
     with capture_logs() as logs, running(supervised) as begun:
         until(lambda: supervised.statuses()["one"].restarts > 2)
         status = supervised.statuses()["one"]
         assert (status.state, status.ready, status.failure) == (RunnerState.FAILED, False, "ZeroDivisionError")
-        assert supervised.statuses()["other"].ready
+        until(lambda: supervised.statuses()["other"].ready)
         assert supervised.alive()
         assert not supervised.ready()
         assert not begun.ready.is_set()
