@@ -302,7 +302,7 @@ class Walk:
     def check_items(self) -> None:
         # A few bytes could claim 2**40 items that take no byte each, so such arrays are never written.
         for item, place in self._arrays:
-            if _takes_no_byte(item):
+            if _takes_no_byte(item, set()):
                 raise place.refuse("its items hold nothing", "hold their count in an int, or give them a field")
 
 
@@ -361,14 +361,18 @@ def _check_hashable(shape: Shape, annotation: Any, place: Place) -> None:
             )
 
 
-def _takes_no_byte(shape: Shape) -> bool:
+def _takes_no_byte(shape: Shape, seen: set[type]) -> bool:
+    """`seen`: models that were looked at. One that takes a byte ends the search, so none of them did."""
     match shape:
         case Scalar(kind=kind):
             return kind is Kind.NULL
         case TupleShape(items=items):
-            return all(_takes_no_byte(item) for item in items)
-        case ModelShape(fields=fields):
-            return all(_takes_no_byte(field.shape) for field in fields)
+            return all(_takes_no_byte(item, seen) for item in items)
+        case ModelShape(model=model, fields=fields):
+            if model in seen:
+                return True
+            seen.add(model)
+            return all(_takes_no_byte(field.shape, seen) for field in fields)
         case _:
             return False
 

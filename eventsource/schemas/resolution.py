@@ -28,7 +28,7 @@ from eventsource.errors import DecodeError
 from eventsource.schemas import conversions
 from eventsource.schemas.avro import DECIMAL_TEXT, DURATION_MICROS, ISO_DATETIME, ISO_TIME, ZONED_DATETIME
 from eventsource.schemas.fingerprint import NAMED, PRIMITIVES
-from eventsource.schemas.schema_text import named_schemas
+from eventsource.schemas.schema_check import named_schemas
 
 # What the writer meant by a type: (type, logicalType). An unknown logical type means nothing, as the specification says.
 _WRITTEN: Final[dict[tuple[str, str | None], Kind]] = {
@@ -60,6 +60,9 @@ _CONVERTERS: Final[dict[Kind, Callable[[Any], Any]]] = {
     Kind.DECIMAL_TEXT: conversions.decimal_from_text,
     Kind.ZONED_DATETIME: conversions.zoned_datetime_from_text,
 }
+DEEP_SCHEMA: Final = "its writer's schema nests too many records: find out who wrote it to the schemas topic"
+_MOST_PLANS: Final = 100_000
+"""Pairs of a type of today and a written one that are looked at: a union of records leads to their product."""
 _RENAMED: Final = ", or name the field's old name in json_schema_extra={'aliases': [...]}"
 
 
@@ -202,6 +205,8 @@ def resolve(shape: ModelShape, written: dict[str, Any], names: Collection[str]) 
         return _Resolver(shape, written).record(shape, written)
     except _Unresolvable as error:
         raise DecodeError(f"{message_name}.{error}") from error
+    except RecursionError as error:
+        raise DecodeError(f"{message_name}: {DEEP_SCHEMA}") from error
 
 
 # --- how it is found ---------------------------------------------------------------------------------------------
@@ -216,6 +221,8 @@ class _Resolver:
         self._root, self._root_name = root, written["name"]
         self._named = named_schemas(written)
         self._records: dict[tuple[ModelShape, str], RecordPlan] = {}
+        self._plans: dict[tuple[int, int], Plan] = {}
+        self._steps = 0
 
     def record(self, shape: ModelShape, written: dict[str, Any]) -> RecordPlan:
         key = (shape, written["name"])
@@ -251,7 +258,20 @@ class _Resolver:
         return tuple(found)
 
     def _plan(self, shape: Shape, written: Any) -> Plan:
+        """One plan for each pair of types, however many references lead to it. Both are kept alive by their roots."""
         schema = self._resolve(written)
+        key = (id(shape), id(schema))
+        if key not in self._plans:
+            self._steps += 1
+            if self._steps > _MOST_PLANS:
+                raise DecodeError(
+                    f"{self._root_name}: the schema that it was written with leads to more than {_MOST_PLANS} combinations of types: "
+                    "find out who wrote it to the schemas topic"
+                )
+            self._plans[key] = self._made_plan(shape, schema)
+        return self._plans[key]
+
+    def _made_plan(self, shape: Shape, schema: Any) -> Plan:
         if isinstance(schema, list):
             return UnionPlan(tuple((branch, self._branch(shape, branch)) for branch in schema))
         if isinstance(shape, UnionShape):
