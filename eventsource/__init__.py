@@ -14,6 +14,7 @@ from eventsource.domain import (
     creates,
     decides,
     invariant,
+    stored_as,
 )
 from eventsource.errors import (
     AlreadyExists,
@@ -72,6 +73,7 @@ __all__ = [
     "creates",
     "decides",
     "invariant",
+    "stored_as",
 ]
 
 

@@ -17,7 +17,7 @@ from eventsource.errors import DecodeError
 from eventsource.schemas import conversions
 from eventsource.schemas.fingerprint import NAMED, PRIMITIVES
 from eventsource.schemas.location import FAILURES, locate
-from eventsource.schemas.resolution import (
+from eventsource.schemas.plans import (
     ArrayPlan,
     DecimalPlan,
     EntriesPlan,

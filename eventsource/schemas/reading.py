@@ -18,8 +18,7 @@ from eventsource.schemas import conversions, primitives
 from eventsource.schemas.fingerprint import PRIMITIVES
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.loading import construction, default_of, instance
-from eventsource.schemas.reference import Read
-from eventsource.schemas.resolution import (
+from eventsource.schemas.plans import (
     ArrayPlan,
     DecimalPlan,
     EntriesPlan,
@@ -32,6 +31,7 @@ from eventsource.schemas.resolution import (
     TuplePlan,
     UnionPlan,
 )
+from eventsource.schemas.reference import Read
 from eventsource.schemas.schema_check import named_schemas
 from eventsource.schemas.source import Lines, Source, Unsupported
 
