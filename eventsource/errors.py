@@ -379,8 +379,12 @@ class EmbeddedStackError(EventSourceError):
     """Raised when the embedded broker or database could not be installed, started or stopped. The text says what to do."""
 
 
+class EmbeddedDownloadFailed(EmbeddedStackError, Retriable):
+    """Raised when the embedded broker could not be downloaded. What was downloaded so far is kept: try again."""
+
+
 class EmbeddedStackMisused(EmbeddedStackError):
-    """Raised when the embedded stack is asked for what it cannot do: a folder that cannot be written, a wrong port or count.
+    """Raised when the embedded stack cannot do what it is asked for: a folder that cannot be written or is in use, a wrong port.
 
     Trying again changes nothing: correct what the text names.
     """

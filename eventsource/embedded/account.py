@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedStackMisused
 
 # Postgres needs an account that exists in the user database. `nobody` is on every Linux and macOS; making one, as the
 # package's own API does with useradd, would change the machine.
@@ -34,7 +34,7 @@ class Account:
 def account_for(folder: Path, program: Path) -> Account | None:
     """Returns the account for a server that runs `program` on `folder`, or None: stay the user that we are.
 
-    Raises `EmbeddedStackError` if we are root and there is no way for another account.
+    Raises `EmbeddedStackMisused` if we are root and there is no way for another account.
     """
     if os.geteuid() != 0:
         return None
@@ -44,7 +44,7 @@ def account_for(folder: Path, program: Path) -> Account | None:
         closed_folder(folder, entry.pw_gid) or closed_folder(program, entry.pw_gid) or (None if executable else program)
     )
     if closed is not None and sys.platform != "linux":
-        raise EmbeddedStackError(
+        raise EmbeddedStackMisused(
             f"Postgres does not run as root, and {_UNPRIVILEGED!r} cannot reach {closed}: start as another user, "
             f"or let others reach it with chmod o+x {closed}"
         )
@@ -55,7 +55,7 @@ def account_for(folder: Path, program: Path) -> Account | None:
 def account_group() -> int | None:
     """The group that must be able to pass the data folder, or None: Postgres runs as the user that we are.
 
-    Raises `EmbeddedStackError` if we are root and there is no other account.
+    Raises `EmbeddedStackMisused` if we are root and there is no other account.
     """
     return _entry().pw_gid if os.geteuid() == 0 else None
 
@@ -64,7 +64,7 @@ def _entry() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(_UNPRIVILEGED)
     except KeyError as error:
-        raise EmbeddedStackError(
+        raise EmbeddedStackMisused(
             f"Postgres does not run as root, and there is no account {_UNPRIVILEGED!r} to run it as: start as another user"
         ) from error
 

@@ -13,7 +13,7 @@ from eventsource.embedded.ports import choose_port
 from eventsource.embedded.processes import ProcessRecord, end_processes
 from eventsource.embedded.record import PortRecord, StackRecord
 from eventsource.embedded.watch import Guard
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedStackMisused
 
 _LOCK_TIMEOUT_SECONDS = 60.0
 _ORPHAN_SECONDS = 20.0
@@ -43,11 +43,11 @@ class Claim:
             record = StackRecord.read(data_dir) or StackRecord(brokers=brokers, cluster_id=new_kafka_uuid())
             holder = record.supervisor
             if holder is not None and holder.is_alive:
-                raise EmbeddedStackError(
+                raise EmbeddedStackMisused(
                     f"{data_dir} is in use by another embedded stack (process {holder.pid}): stop that one, or use another data folder"
                 )
             if record.brokers != brokers:
-                raise EmbeddedStackError(
+                raise EmbeddedStackMisused(
                     f"{data_dir} was made for {record.brokers} broker(s), not {brokers}: start it with {record.brokers}, "
                     "or use another data folder"
                 )

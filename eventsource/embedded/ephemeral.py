@@ -14,7 +14,7 @@ from eventsource.embedded.file_lock import FileLock
 from eventsource.embedded.folders import default_state_dir, make_folder, write_atomically
 from eventsource.embedded.processes import ProcessRecord, end_processes
 from eventsource.embedded.record import StackRecord
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedStackError, EmbeddedStackMisused
 
 _LOCK_TIMEOUT_SECONDS = 60.0
 _ORPHAN_SECONDS = 5.0
@@ -40,7 +40,7 @@ class EphemeralFolders:
                 folder.mkdir(mode=0o700)
             except OSError as error:
                 entry.unlink()
-                raise EmbeddedStackError(
+                raise EmbeddedStackMisused(
                     f"cannot make a temporary folder in {folder.parent} ({error.strerror}): set TMPDIR to one that can be written"
                 ) from error
         return folder, entry

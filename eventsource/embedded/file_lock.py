@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedStackError, EmbeddedStackMisused
 
 try:
     import fcntl
 except ModuleNotFoundError as error:
-    raise EmbeddedStackError(
+    raise EmbeddedStackMisused(
         "the embedded stack runs on Linux and macOS: on Windows use WSL 2, or servers of your own"
     ) from error
 
@@ -38,7 +38,9 @@ class FileLock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise EmbeddedStackError(f"cannot write {self._path} ({error.strerror}): choose another folder") from error
+            raise EmbeddedStackMisused(
+                f"cannot write {self._path} ({error.strerror}): choose another folder"
+            ) from error
         try:
             self._acquire(descriptor)
         except BaseException:

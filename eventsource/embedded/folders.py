@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedStackMisused
 
 try:
     import platformdirs
 except ModuleNotFoundError as error:
-    raise EmbeddedStackError(
+    raise EmbeddedStackMisused(
         "the embedded stack needs more packages: pip install 'eventsource-kafka[embedded]'"
     ) from error
 
@@ -30,7 +30,7 @@ def default_state_dir() -> Path:
 
 
 def make_folder(path: Path) -> Path:
-    """Returns `path` as a folder that can be written to; raises `EmbeddedStackError` if it cannot be.
+    """Returns `path` as a folder that can be written to; raises `EmbeddedStackMisused` if it cannot be.
 
     What is missing of it is made for this user alone (0700); what is there keeps its mode.
     """
@@ -39,23 +39,23 @@ def make_folder(path: Path) -> Path:
             missing.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
         path.mkdir(exist_ok=True)  # a file of that name is an error
     except OSError as error:
-        raise EmbeddedStackError(f"cannot make the folder {path} ({error.strerror}): choose another one") from error
+        raise EmbeddedStackMisused(f"cannot make the folder {path} ({error.strerror}): choose another one") from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise EmbeddedStackError(f"cannot write to the folder {path}: choose another one, or change its permissions")
+        raise EmbeddedStackMisused(f"cannot write to the folder {path}: choose another one, or change its permissions")
     return path
 
 
 def close_folder(path: Path, *, group: int | None = None) -> None:
     """Takes a folder of ours away from all others (0700). `group` may still pass through it, and neither list nor read it (0710).
 
-    A folder of an earlier version, which others could read, is closed likewise. Raises `EmbeddedStackError` if it cannot be.
+    A folder of an earlier version, which others could read, is closed likewise. Raises `EmbeddedStackMisused` if it cannot be.
     """
     try:
         if group is not None:
             os.chown(path, -1, group)
         path.chmod(_PRIVATE_FOLDER if group is None else _PASSABLE_FOLDER)
     except OSError as error:
-        raise EmbeddedStackError(
+        raise EmbeddedStackMisused(
             f"cannot change the permissions of {path} ({error.strerror}): choose another data folder, or change its owner"
         ) from error
 
@@ -70,7 +70,7 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         _replace(path, text)
     except OSError as error:
-        raise EmbeddedStackError(
+        raise EmbeddedStackMisused(
             f"cannot write {path} ({error.strerror}): make room, or choose another folder"
         ) from error
 

