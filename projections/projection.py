@@ -99,6 +99,16 @@ class Projection(Generic[M]):
 
         return ProjectionReader(Plan(cls.__definition__, app, settings.namespace), settings)
 
+    @classmethod
+    def rebuild_if_changed(cls, app: App, settings: Settings) -> str | None:
+        """Rebuilds the read model if revision or table are not those of the class. Returns what was done, None if nothing was."""
+        from projections.rebuild import rebuild_if_changed
+
+        report = rebuild_if_changed(app, cls.consumer_name, settings)
+        return (
+            None if report is None else f"rebuilt {report.projection}: {report.rows} rows from {report.events} events"
+        )
+
 
 def _model_of(cls: type, scope: Any, where: str) -> type[ReadModel]:
     for owner in cls.__mro__:
@@ -116,7 +126,9 @@ def _model_of(cls: type, scope: Any, where: str) -> type[ReadModel]:
     raise DefinitionError(f"{where} does not say what it builds: write class {cls.__name__}(Projection[Model], …)")
 
 
-_OWN = frozenset(name for name in ("check", "runner", "in_memory", "reader", "consumer_name", "consumer_kind"))
+_OWN = frozenset(
+    name for name in ("check", "runner", "in_memory", "reader", "rebuild_if_changed", "consumer_name", "consumer_kind")
+)
 
 
 def _handlers(cls: type, model: type[ReadModel], locals_: Mapping[str, Any]) -> list[Handler]:

@@ -25,6 +25,7 @@ from projections.decoding import BatchDecoder
 from projections.definition import ProjectionDefinition
 from projections.feed import Feed
 from projections.plan import Plan
+from projections.status import projection_statuses
 from projections.store import ProjectionStore, Topic
 
 Progress = Callable[[int, int], None]
@@ -81,6 +82,15 @@ def rebuild(
             plan, ProjectionStore(plan, database), feed, BatchDecoder(plan, schemas), clock or SystemClock()
         )
         return replay.run(progress or _no_progress)
+
+
+def rebuild_if_changed(app: App, name: str, settings: Settings) -> RebuildReport | None:
+    """Rebuilds the projection if its table is not what the class asks for: another revision, shape, topic, index or constraint.
+
+    Returns None where it is, or where nothing was built yet. Raises what `rebuild` raises.
+    """
+    (status,) = projection_statuses(app, settings, only=name)
+    return rebuild(app, name, settings) if status.changed else None
 
 
 def find_projection(app: App, name: str) -> ProjectionDefinition[Any]:

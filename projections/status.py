@@ -58,14 +58,23 @@ class ProjectionStatus:
         """Offsets that are not folded yet; the ends of transactions count among them."""
         return max(0, self.end - self.position)
 
+    @property
+    def changed(self) -> bool:
+        """Whether a rebuild would make another table, or other rows in it."""
+        return self.state is State.OUTDATED or any(found != _NOT_COMPARED for found in self.differences)
 
-def projection_statuses(app: App, settings: Settings) -> list[ProjectionStatus]:
-    """The status of every projection of the app. Raises `DatabaseUnavailable`, `BrokerUnavailable`, `TopicMissing`."""
+
+def projection_statuses(app: App, settings: Settings, *, only: str | None = None) -> list[ProjectionStatus]:
+    """The status of every projection of the app, or of the one of that name.
+
+    Raises `DatabaseUnavailable`, `BrokerUnavailable`, `TopicMissing`.
+    """
     kafka = settings.kafka
     admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
     database = Database(settings.postgres, application_name=f"{app.names(settings.namespace).prefix} status")
     try:
-        definitions = [getattr(consumer, "__definition__", None) for consumer in app.consumers.values()]
+        chosen = [consumer for name, consumer in app.consumers.items() if only in (None, name)]
+        definitions = [getattr(consumer, "__definition__", None) for consumer in chosen]
         return [
             _status(Plan(definition, app, settings.namespace), database, admin)
             for definition in definitions
@@ -73,6 +82,7 @@ def projection_statuses(app: App, settings: Settings) -> list[ProjectionStatus]:
         ]
     finally:
         database.close()
+        admin.close()
 
 
 def _status(plan: Plan, database: Database, admin: LogAdmin) -> ProjectionStatus:

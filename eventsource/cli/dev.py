@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -14,7 +15,8 @@ import typer
 
 from eventsource.cli.dev_progress import DevProgress
 from eventsource.cli.dev_session import DevSession
-from eventsource.cli.exit_codes import INTERRUPTED, OK, TERMINATED
+from eventsource.cli.exit_codes import INTERRUPTED, TERMINATED
+from eventsource.cli.loading import named_app
 from eventsource.cli.options import Json
 from eventsource.cli.output import note, print_json
 from eventsource.dev_servers import DEV_FILE, told_to_others
@@ -37,7 +39,9 @@ def dev(
     reference: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODULE:APP]", help="Also run this app's workers, such as examples.bank:bank.", show_default=False
+            metavar="[MODULE:APP]",
+            help="Also run this app's workers; else that of EVENTSOURCE_APP, or of [tool.eventsource] app in pyproject.toml.",
+            show_default=False,
         ),
     ] = None,
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Where the servers keep their data.")] = Path(
@@ -57,6 +61,16 @@ def dev(
     reload: Annotated[
         bool, typer.Option("--reload", help="Restart the workers when a Python file below this folder changes.")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Before the workers start, rebuild each read model whose revision or table is not its class's.",
+        ),
+    ] = False,
+    workers: Annotated[
+        bool, typer.Option("--workers/--no-workers", help="Run the app's workers, or the servers alone.")
+    ] = True,
     json: Json = False,
     maven_repository: Annotated[
         str | None,
@@ -67,17 +81,18 @@ def dev(
 ) -> None:
     """Start a real Kafka and a real Postgres, without Docker or Java, until Ctrl-C.
 
-    The first start downloads Kafka (45 MB), once for all projects.
+    The first start downloads Kafka (45 MB), once for all projects. When the workers end by themselves, the servers go on.
     """
-    if reload and reference is None:
-        raise typer.BadParameter("there are no workers to restart: name the app as MODULE:APP", param_hint="--reload")
+    named = named_app(reference, os.environ, Path.cwd()) if workers else None
+    for option, given in (("--reload", reload), ("--rebuild", rebuild)):
+        if given and named is None:
+            raise typer.BadParameter("there are no workers to start: name the app as MODULE:APP", param_hint=option)
     if brokers not in {1, 3}:
         raise typer.BadParameter(f"{brokers} is not a choice: use 1 or 3", param_hint="--brokers")
 
     from eventsource.embedded import EmbeddedStack, JarCache
 
     ready = False
-    code = OK
     try:
         with _sigterm_interrupts(), DevProgress() as progress:
             jars = JarCache(repository_url=maven_repository)
@@ -101,10 +116,16 @@ def dev(
                 with told_to_others(stack.data_dir / DEV_FILE.name, environment):
                     _announce(stack, json=json, kafka_port=kafka_port, postgres_port=postgres_port)
                     session = DevSession(
-                        stack, reference, reload=reload, logs=logs, stdout_is_data=json, root=Path.cwd()
+                        stack,
+                        None if named is None else named[0],
+                        reload=reload,
+                        rebuild=rebuild,
+                        logs=logs,
+                        stdout_is_data=json,
+                        root=Path.cwd(),
                     )
                     with contextlib.suppress(KeyboardInterrupt):
-                        code = session.run()
+                        session.run()
                 note("stopping")
     except KeyboardInterrupt as interrupt:
         note(
@@ -113,7 +134,6 @@ def dev(
             else "stopped before the servers were ready"
         )
         raise typer.Exit(TERMINATED if isinstance(interrupt, _Terminated) else INTERRUPTED) from interrupt
-    raise typer.Exit(code)
 
 
 @contextlib.contextmanager

@@ -20,10 +20,15 @@ _EXAMPLE: Final = "such as examples.bank:bank"
 def load_app(reference: str | None, environment: Mapping[str, str], directory: Path) -> App:
     """The app named by `reference`, else by EVENTSOURCE_APP, else by `[tool.eventsource] app` in `directory`/pyproject.toml.
 
-    `directory` is put first on `sys.path`. Raises `SettingsError` with the mend: no reference, no colon, no such module, a
+    `directory` is put first on `sys.path`. Raises `SettingsError` with the remedy: no reference, no colon, no such module, a
     module that fails on import, no such attribute, not an `App`. Errors of the framework in the module pass through.
     """
-    reference, source = _reference(reference, environment, directory)
+    found_reference = named_app(reference, environment, directory)
+    if found_reference is None:
+        raise SettingsError(
+            f"no app was named: give MODULE:APP ({_EXAMPLE}), or set {APP_VARIABLE}, or [tool.eventsource] app in pyproject.toml"
+        )
+    reference, source = found_reference
     module_name, colon, attribute = reference.partition(":")
     if not (module_name and colon and attribute):
         raise SettingsError(f"{source}: {reference!r} does not name an app: write MODULE:APP, {_EXAMPLE}")
@@ -42,7 +47,8 @@ def load_app(reference: str | None, environment: Mapping[str, str], directory: P
     return found
 
 
-def _reference(reference: str | None, environment: Mapping[str, str], directory: Path) -> tuple[str, str]:
+def named_app(reference: str | None, environment: Mapping[str, str], directory: Path) -> tuple[str, str] | None:
+    """The app's name as `load_app` finds it, and where it was found; None where no app is named."""
     if reference:
         return reference, "argument MODULE:APP"
     if environment.get(APP_VARIABLE):
@@ -53,7 +59,7 @@ def _reference(reference: str | None, environment: Mapping[str, str], directory:
             tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(
-                f"{path} cannot be read as TOML ({error}): mend it, or name the app as MODULE:APP"
+                f"{path} cannot be read as TOML ({error}): correct it, or name the app as MODULE:APP"
             ) from error
         section = tool.get("eventsource", {})
         named = section.get("app") if isinstance(section, dict) else None
@@ -61,9 +67,7 @@ def _reference(reference: str | None, environment: Mapping[str, str], directory:
             return named, f"[tool.eventsource] app in {path}"
         if named is not None or not isinstance(section, dict):
             raise SettingsError(f'[tool.eventsource] app in {path} is not a text: write app = "MODULE:APP"')
-    raise SettingsError(
-        f"no app was named: give MODULE:APP ({_EXAMPLE}), or set {APP_VARIABLE}, or [tool.eventsource] app in pyproject.toml"
-    )
+    return None
 
 
 def _import(name: str, source: str, directory: Path) -> object:
@@ -80,9 +84,13 @@ def _import(name: str, source: str, directory: Path) -> object:
         ) from error
     except EventSourceError:
         raise
+    except SystemExit as error:
+        raise SettingsError(
+            f'{source}: module {name} calls sys.exit() on import: put what it runs as a program below if __name__ == "__main__"'
+        ) from error
     except Exception as error:
         raise SettingsError(
-            f"{source}: module {name} fails on import with {type(error).__name__}: {error}: mend it "
+            f"{source}: module {name} fails on import with {type(error).__name__}: {error}: correct it "
             f"(`eventsource --debug …` shows where){_shadows(getattr(error, 'name', None))}"
         ) from error
 

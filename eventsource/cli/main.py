@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 import typer
 
-from eventsource.cli import config, dev, doctor, events, init, run, state, topics
+from eventsource.cli import config, dev, dev_rebuild, doctor, events, init, run, state, topics
 from eventsource.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, OK, UNEXPECTED, USAGE, exit_code_of
 from eventsource.cli.help import CommandGroup
 from eventsource.cli.logs import LEVELS, configure_logging
@@ -33,6 +33,7 @@ FORMAT_VARIABLE: Final = "EVENTSOURCE_LOG_FORMAT"
 _COMMANDS: Final = {
     "init": init,
     "dev": dev,
+    dev_rebuild.VERB: dev_rebuild,
     "run": run,
     "topics": topics,
     "doctor": doctor,

@@ -92,6 +92,17 @@ class ConsumerDefinition(Protocol):
         """The consumer in one process, in memory."""
 
 
+@runtime_checkable
+class Rebuildable(Protocol):
+    """A consumer whose result in the database can be thrown away and made again from the log."""
+
+    def rebuild_if_changed(self, app: App, settings: Settings) -> str | None:
+        """Rebuilds what is not as this class would make it; workers must not run. Returns what was done, None if nothing was.
+
+        What was never built is left to the worker.
+        """
+
+
 class ModelReader(Protocol):
     """A read model as a client sees it. Safe to share between threads; holds connections until it is closed."""
 

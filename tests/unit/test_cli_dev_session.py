@@ -71,9 +71,11 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dev_session, "_POLL_SECONDS", 0.0)
 
 
-def session(stack: FakeStack, reference: str | None = "shop:app", *, reload: bool = False) -> DevSession:
-    arguments: dict[str, Any] = {"reload": reload, "logs": False, "stdout_is_data": False, "root": Path()}
-    return DevSession(stack, reference, **arguments)  # type: ignore[arg-type]
+def session(
+    stack: FakeStack, reference: str | None = "shop:app", *, reload: bool = False, rebuild: bool = False
+) -> DevSession:
+    arguments: dict[str, Any] = {"reload": reload, "rebuild": rebuild, "logs": False, "stdout_is_data": False}
+    return DevSession(stack, reference, root=Path(), **arguments)  # type: ignore[arg-type]
 
 
 def test_topics_are_applied_before_the_workers_run() -> None:
@@ -91,21 +93,42 @@ def test_the_app_is_pointed_at_the_stack() -> None:
     assert stack.children[1].environment["EVENTSOURCE_POSTGRES__URL"] == stack.postgres_url
 
 
-def test_failing_topics_start_no_workers_and_end_the_command_with_their_code(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("codes", "says"),
+    [
+        ([4], "topics apply ended with exit code 4"),
+        ([0, 5], "workers ended with exit code 5"),
+        ([0, 0], "workers ended with exit code 0"),
+        ([0, -9], "workers ended with exit code 137"),
+    ],
+)
+def test_the_servers_go_on_when_the_apps_processes_end_and_the_user_learns_it(
+    capsys: pytest.CaptureFixture[str], codes: list[int | None], says: str
 ) -> None:
-    stack = FakeStack([4])
-    assert session(stack).run() == 4
-    assert len(stack.children) == 1
-    assert "topics apply ended with exit code 4" in capsys.readouterr().err
+    stack = FakeStack(codes)
+    with pytest.raises(KeyboardInterrupt):
+        session(stack).run()
+    assert len(stack.children) == len(codes)
+    assert capsys.readouterr().err == (
+        f"{says}, Kafka and Postgres go on: start the workers with `eventsource run shop:app` in another terminal, or begin "
+        "again after Ctrl-C\n"
+    )
 
 
-def test_workers_that_end_end_the_command_with_their_code() -> None:
-    assert session(FakeStack([0, 5])).run() == 5
+def test_what_changed_is_rebuilt_between_topics_and_workers_at_every_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dev_session, "SourceWatch", lambda root: FakeWatch([False, False, False, True]))
+    stack = FakeStack([0, 0, None, 0, 0, None])
+    with pytest.raises(KeyboardInterrupt):
+        session(stack, reload=True, rebuild=True).run()
+    once = [["topics", "apply", "shop:app"], ["dev-rebuild", "shop:app"], ["run", "shop:app"]]
+    assert [child.words for child in stack.children] == once * 2
 
 
-def test_workers_ended_by_a_signal_give_its_number_as_a_shell_does() -> None:
-    assert session(FakeStack([0, -9])).run() == 137
+def test_after_a_rebuild_that_fails_no_workers_run(capsys: pytest.CaptureFixture[str]) -> None:
+    stack = FakeStack([0, 3])
+    with pytest.raises(KeyboardInterrupt):
+        session(stack, rebuild=True).run()
+    assert "rebuild ended with exit code 3" in capsys.readouterr().err
 
 
 def test_with_reload_failed_workers_are_started_again_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
