@@ -19,7 +19,6 @@ from confluent_kafka.admin import AdminClient
 from eventsource.embedded.processes import ProcessRecord
 from eventsource.embedded.record import StackRecord
 
-
 PATIENCE_SECONDS = 180.0
 
 
