@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, overload
 from eventsource.domain import Event
 from eventsource.domain.annotations import Scope, alternatives, annotations_of, name_of, resolve
 from eventsource.errors import DefinitionError
-from eventsource.log.recorded import Recorded
+from eventsource.log.recorded import RecordedEvent
 from projections.keys import BY_ID, KeyKind, KeySpec
 from projections.rows import is_rows, row_type_of
 
@@ -51,20 +51,20 @@ def projects(
     event: type[E],
     /,
     *events: type[E],
-    item: Callable[[E], Any] | Callable[[E, Recorded], Any] | None = None,
-    items: Callable[[E], Iterable[Any]] | Callable[[E, Recorded], Iterable[Any]] | None = None,
-    key: Callable[[E], Any] | Callable[[E, Recorded], Any] | None = None,
-    keys: Callable[[E], Iterable[Any]] | Callable[[E, Recorded], Iterable[Any]] | None = None,
+    item: Callable[[E], Any] | Callable[[E, RecordedEvent], Any] | None = None,
+    items: Callable[[E], Iterable[Any]] | Callable[[E, RecordedEvent], Iterable[Any]] | None = None,
+    key: Callable[[E], Any] | Callable[[E, RecordedEvent], Any] | None = None,
+    keys: Callable[[E], Iterable[Any]] | Callable[[E, RecordedEvent], Iterable[Any]] | None = None,
 ) -> Callable[[F], F]: ...
 
 
 @overload
 def projects(
     *,
-    item: Callable[[Any], Any] | Callable[[Any, Recorded], Any] | None = None,
-    items: Callable[[Any], Iterable[Any]] | Callable[[Any, Recorded], Iterable[Any]] | None = None,
-    key: Callable[[Any], Any] | Callable[[Any, Recorded], Any] | None = None,
-    keys: Callable[[Any], Iterable[Any]] | Callable[[Any, Recorded], Iterable[Any]] | None = None,
+    item: Callable[[Any], Any] | Callable[[Any, RecordedEvent], Any] | None = None,
+    items: Callable[[Any], Iterable[Any]] | Callable[[Any, RecordedEvent], Iterable[Any]] | None = None,
+    key: Callable[[Any], Any] | Callable[[Any, RecordedEvent], Any] | None = None,
+    keys: Callable[[Any], Iterable[Any]] | Callable[[Any, RecordedEvent], Iterable[Any]] | None = None,
 ) -> Callable[[F], F]: ...
 
 
@@ -73,8 +73,8 @@ def projects(*arguments: Any, **named: Any) -> Any:
 
     The row is the one whose primary key is the aggregate's id, made with its defaults where there is none; each such
     row has one writer. `return Deleted()` deletes it. A union in the annotation takes several events. A third parameter
-    annotated with `Recorded` gives version, time and ids. At most one of these says that the keys are others; each is a
-    function of the event, or of the event and `Recorded`:
+    annotated with `RecordedEvent` gives version, time and ids. At most one of these says that the keys are others; each is a
+    function of the event, or of the event and `RecordedEvent`:
 
     * `item=lambda e: e.line`: several rows per aggregate; the primary key is the aggregate's id and the item (a tuple
       fills several columns);
@@ -174,20 +174,20 @@ def _parameters(where: str, function: FunctionType, scope: Scope) -> tuple[_Para
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if len(parameters) not in (2, 3) or any(parameter.kind not in positional for parameter in parameters):
         raise DefinitionError(
-            f"{where} takes ({', '.join(map(str, parameters))}): it must take an event, a row (or rows) and, if it likes, a Recorded"
+            f"{where} takes ({', '.join(map(str, parameters))}): it must take an event, a row (or rows) and, if it likes, a RecordedEvent"
         )
     annotations = annotations_of(function)
     read = []
-    for parameter, wanted in zip(parameters, ("the event", "the read model", "Recorded"), strict=False):
+    for parameter, wanted in zip(parameters, ("the event", "the read model", "RecordedEvent"), strict=False):
         if parameter.name not in annotations:
             raise DefinitionError(
                 f"{where}: the parameter {parameter.name!r} has no annotation: annotate it with {wanted}"
             )
         read.append(_Parameter(parameter.name, resolve(annotations[parameter.name], scope, where)))
-    if len(read) == 3 and read[2].annotation is not Recorded:
+    if len(read) == 3 and read[2].annotation is not RecordedEvent:
         raise DefinitionError(
             f"{where}: the parameter {read[2].name!r} is annotated with {name_of(read[2].annotation)}: besides event and row a handler "
-            "gets nothing but a Recorded"
+            "gets nothing but a RecordedEvent"
         )
     return read[0], read[1], len(read) == 3
 

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 from eventsource.errors import DefinitionError
-from eventsource.log.recorded import Recorded
+from eventsource.log.recorded import RecordedEvent
 from projections.twin import ID_CONVERTERS, Key, Twin, python_type_of
 
 
@@ -57,7 +57,7 @@ class BadKey(ValueError):
     """Raised when a key function returns what cannot be a key of the read model."""
 
 
-def single_key(spec: KeySpec, twin: Twin[Any], where: str) -> Callable[[Recorded], Key]:
+def single_key(spec: KeySpec, twin: Twin[Any], where: str) -> Callable[[RecordedEvent], Key]:
     """How a handler with one row finds its key. Raises `DefinitionError` when that cannot fit the model's primary key."""
     _check_shape(spec, twin, where)
     check = _checker(twin)
@@ -71,7 +71,7 @@ def single_key(spec: KeySpec, twin: Twin[Any], where: str) -> Callable[[Recorded
     return lambda recorded: check((to_id(recorded.id), *_tuple(function(recorded))))
 
 
-def several_keys(spec: KeySpec, twin: Twin[Any], where: str) -> Callable[[Recorded], dict[Any, Key]]:
+def several_keys(spec: KeySpec, twin: Twin[Any], where: str) -> Callable[[RecordedEvent], dict[Any, Key]]:
     """How a handler with several rows finds its keys: each as the handler knows it, with the whole key."""
     _check_shape(spec, twin, where)
     check = _checker(twin)
@@ -80,7 +80,7 @@ def several_keys(spec: KeySpec, twin: Twin[Any], where: str) -> Callable[[Record
         return lambda recorded: {key: check(_tuple(key)) for key in _several(function(recorded))}
     to_id = _id_converter(twin, where)
 
-    def items(recorded: Recorded) -> dict[Any, Key]:
+    def items(recorded: RecordedEvent) -> dict[Any, Key]:
         first = to_id(recorded.id)
         return {item: check((first, *_tuple(item))) for item in _several(function(recorded))}
 
@@ -125,7 +125,7 @@ def _checker(twin: Twin[Any]) -> Callable[[Key], Key]:
     return check
 
 
-def _key_function(spec: KeySpec, where: str) -> Callable[[Recorded], Any]:
+def _key_function(spec: KeySpec, where: str) -> Callable[[RecordedEvent], Any]:
     function = spec.function
     if not callable(function):
         raise DefinitionError(f"{where}: {spec.kind.value}= is not a function: give one that takes the event")
@@ -138,7 +138,7 @@ def _key_function(spec: KeySpec, where: str) -> Callable[[Recorded], Any]:
     if count == 2:
         return lambda recorded: function(recorded.event, recorded)
     raise DefinitionError(
-        f"{where}: the function {spec.kind.value}= takes {count} arguments: it may take the event, and Recorded"
+        f"{where}: the function {spec.kind.value}= takes {count} arguments: it may take the event, and RecordedEvent"
     )
 
 

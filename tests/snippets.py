@@ -58,6 +58,11 @@ class Snippet:
         return next((word.removeprefix(prefix) for word in self.words if word.startswith(prefix)), None)
 
     @property
+    def is_python(self) -> bool:
+        """Whether it is Python, to be executed or the content of a file."""
+        return self.language == "python"
+
+    @property
     def is_output(self) -> bool:
         """Whether it shows what the snippet before it printed."""
         return self.language == "text" and self.words == ("output",)
@@ -85,6 +90,17 @@ class Page:
     def runs(self) -> bool:
         """Whether there is anything to run."""
         return any(snippet.language in RUN for snippet in self.snippets)
+
+    def imports(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+        """Line, module and names of every import in its Python snippets."""
+        for snippet in self.snippets:
+            if not snippet.is_python:
+                continue
+            for node in ast.walk(ast.parse("\n" * snippet.line + snippet.text)):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    yield node.lineno, node.module, tuple(alias.name for alias in node.names)
+                elif isinstance(node, ast.Import):
+                    yield from ((node.lineno, alias.name, ()) for alias in node.names)
 
     @classmethod
     def read(cls, path: Path) -> Page:

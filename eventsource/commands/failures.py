@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -11,6 +12,9 @@ from eventsource.commands.request import Request
 from eventsource.errors import EventSourceError
 
 _log = structlog.get_logger("eventsource.commands")
+
+FailureListener = Callable[[str, Request, BaseException], None]
+"""Called with an aggregate's name, a command that failed, and what it failed on."""
 
 _MESSAGE_CHARACTERS: Final = 1_000
 _CODE_CHARACTERS: Final = 200

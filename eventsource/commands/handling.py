@@ -19,7 +19,7 @@ from eventsource.commands.builtin import APPEND, LOAD, unpack_events
 from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
 from eventsource.commands.facts import FactRecords
-from eventsource.commands.failures import code_of, log_failure, text_of
+from eventsource.commands.failures import FailureListener, code_of, log_failure, text_of
 from eventsource.commands.handled import Handled
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.memory_budget import MemoryBudget
@@ -70,8 +70,10 @@ class CommandHandling:
         max_event_bytes: int,
         budget: MemoryBudget | None = None,
         clock: Clock | None = None,
+        on_failure: FailureListener = log_failure,
     ) -> None:
         self.definition = aggregate.__definition__
+        self._on_failure = on_failure
         self._dispatch = self.definition.dispatch
         self.memory = PartitionMemory(self.definition, window_ms, budget)
         self.partition = partition
@@ -329,7 +331,7 @@ class CommandHandling:
     # --- answers -------------------------------------------------------------------------------------------------
 
     def _fail(self, request: Request, handled: Handled, error: BaseException) -> None:
-        log_failure(self.definition.name, request, error)
+        self._on_failure(self.definition.name, request, error)
         self._refuse(request, handled, Status.FAILED, code_of(error), {"message": text_of(error)})
 
     def _reject(self, request: Request, handled: Handled, rejected: Rejected) -> None:

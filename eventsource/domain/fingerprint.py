@@ -119,8 +119,7 @@ def _shape(shape: Shape, seen: set[type]) -> object:
             return ("decimal", precision, scale)
         case EnumShape(name=name, enum=enum):
             members = enum.__members__.items()
-            symbols = sorted((symbol, member.name, repr(_plain(member.value))) for symbol, member in members)
-            return (name, symbols, sorted(shape.aliases)) if shape.aliases else (name, symbols)
+            return (name, sorted((symbol, member.name, repr(_plain(member.value))) for symbol, member in members))
         case ArrayShape(item=item, container=container):
             return (container.__name__, _shape(item, seen))
         case TupleShape(items=items):

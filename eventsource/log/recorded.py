@@ -28,7 +28,7 @@ def ms_from_time(time: datetime) -> int:
 
 
 @dataclass(slots=True)  # not frozen: made for every event, that would cost two microseconds more
-class Recorded:
+class RecordedEvent:
     """An event in the log. Not to be changed.
 
     `id` and `version` are its aggregate's; `time` is the LogAppendTime of the command that caused it; `index` of `count`,
@@ -61,3 +61,7 @@ class Recorded:
     def metadata(self) -> Mapping[str, str]:
         """The sender's own metadata."""
         return self.trail.metadata
+
+
+Recorded = RecordedEvent
+"""The shorter name that modules of the framework use."""

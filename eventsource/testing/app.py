@@ -7,9 +7,7 @@ nothing about fencing, time-outs or concurrency: `eventsource_stack` gives a tes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from datetime import datetime
-from itertools import count
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -23,18 +21,19 @@ from eventsource.commands.arguments import (
     check_required_version,
     key_of,
     no_read_model,
+    trail_of,
 )
 from eventsource.commands.builtin import APPEND, LOAD
 from eventsource.commands.client_codecs import ClientCodecs
-from eventsource.commands.defaults import NO_DEFAULTS
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.history import AggregateHistory
 from eventsource.commands.loaded import Loaded
 from eventsource.commands.receipt import Receipt
 from eventsource.commands.reply import Reply
+from eventsource.commands.request import Request
 from eventsource.consuming.definition import ConsumerDefinition, MemoryConsumer
 from eventsource.domain import Aggregate, Command, Event
-from eventsource.errors import DefinitionError
+from eventsource.errors import DefinitionError, HandlerFailed
 from eventsource.log.events import EventDecoder
 from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, command_headers
 from eventsource.log.partitioner import partition_for
@@ -71,34 +70,11 @@ class TestApp:
         self._codecs = ClientCodecs(self._schemas)
         self._decoders = {name: EventDecoder(aggregate, self._schemas) for name, aggregate in app.aggregates.items()}
         self._recorded: list[Recorded] = []
-        self._command_numbers = count(1)
-        self._defaults = NO_DEFAULTS
+        self._command_count = 0
+        self._failure: BaseException | None = None
         self._consumers: dict[str, MemoryConsumer] = {}
         for name, consumer in app.consumers.items():
             self._consumers[name] = consumer.in_memory(app)
-
-    def bound(
-        self,
-        *,
-        timeout: float | None = None,
-        actor: str = "",
-        correlation_id: str = "",
-        causation_id: str = "",
-        metadata: Mapping[str, str] | None = None,
-    ) -> TestApp:
-        """A view of this app with defaults for its requests, as `Client.bound` gives it.
-
-        In memory every answer is there at once: `timeout` is checked, and never over.
-        """
-        view = copy(self)
-        view._defaults = self._defaults.bound(
-            timeout=timeout,
-            actor=actor,
-            correlation_id=correlation_id,
-            causation_id=causation_id,
-            metadata=metadata,
-        )
-        return view
 
     def send(
         self,
@@ -127,7 +103,7 @@ class TestApp:
             expected_version,
             command_id,
             sent_at,
-            self._defaults.trail(correlation_id, causation_id, actor, metadata),
+            trail_of(correlation_id, causation_id, actor, metadata),
         )
 
     def append(
@@ -157,7 +133,7 @@ class TestApp:
             expected_version,
             command_id,
             sent_at,
-            self._defaults.trail(correlation_id, causation_id, actor, metadata),
+            trail_of(correlation_id, causation_id, actor, metadata),
         )
 
     def load(
@@ -212,16 +188,23 @@ class TestApp:
         reply = self._handle(aggregate, Outgoing(self._names.commands(name), partition, key, value, headers))
         answer = answer_of(reply, aggregate, key.decode(), MemoryLog.topic_id(self._names.events(name)))
         if isinstance(answer, Exception):
+            failure = self._failure
+            if isinstance(answer, HandlerFailed) and failure is not None:
+                raise answer from failure
             raise answer
         return answer
+
+    def _note_failure(self, _aggregate: str, _request: Request, error: BaseException) -> None:
+        # Raised as the cause in the test itself, where a worker would log it.
+        self._failure = error
 
     def _headers(
         self, type_: str, expected_version: int | None, command_id: str | None, sent_at: datetime | None, trail: Trail
     ) -> list[tuple[str, bytes]]:
-        number = next(self._command_numbers)
+        self._command_count += 1
         return command_headers(
             CommandHeaders(
-                command_id=command_id if command_id is not None else f"command-{number}",
+                command_id=command_id if command_id is not None else f"command-{self._command_count}",
                 type=type_,
                 source=f"/{self._names.prefix}/client",
                 sent_at_ms=ms_from_time(sent_at if sent_at is not None else self.clock.now()),
@@ -235,6 +218,7 @@ class TestApp:
     def _handle(self, aggregate: type[Aggregate[Any]], command: Outgoing) -> Reply:
         """Does what an owner does with a command, transaction and all; then every consumer sees the events."""
         name = aggregate.__definition__.name
+        self._failure = None
         record = self._log.append(command, ms_from_time(self.clock.now()))
         handling = self._handling(aggregate, command.partition)
         handled = handling.handle([record])
@@ -294,6 +278,7 @@ class TestApp:
                 codecs=self._aggregate_codecs(aggregate),
                 window_ms=None if forever else _DAY_MS,
                 max_event_bytes=_MAX_EVENT_BYTES,
+                on_failure=self._note_failure,
             )
         return handling
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from eventsource.log.recorded import Recorded
+from eventsource import RecordedEvent
 from examples.bank.domain import ZERO, AccountOpened, Deposited, TransactionRecorded, Withdrawn
 from projections import Projection, ReadModel, projects
 
@@ -72,7 +72,7 @@ class StatementLine(ReadModel):
     recorded_balance: Mapped[Decimal | None] = mapped_column(default=None)
 
 
-def _line(_event: object, recorded: Recorded) -> int:
+def _line(_event: object, recorded: RecordedEvent) -> int:
     return recorded.version
 
 
@@ -88,13 +88,13 @@ class Statement(Projection[StatementLine], name="statement"):
         row.recorded_balance = event.recorded_balance
 
     @projects(item=_line)
-    def on_deposited(self, event: Deposited, row: StatementLine, recorded: Recorded) -> None:
+    def on_deposited(self, event: Deposited, row: StatementLine, recorded: RecordedEvent) -> None:
         row.booked_on = recorded.time.date()
         row.kind, row.operation = "credit", "deposit"
         row.change = event.amount
 
     @projects(item=_line)
-    def on_withdrawn(self, event: Withdrawn, row: StatementLine, recorded: Recorded) -> None:
+    def on_withdrawn(self, event: Withdrawn, row: StatementLine, recorded: RecordedEvent) -> None:
         row.booked_on = recorded.time.date()
         row.kind, row.operation = "debit", "withdrawal"
         row.change = -event.amount

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -28,6 +30,37 @@ def test_no_snippet_is_one_that_no_test_runs(page: Page) -> None:
 @pytest.mark.parametrize("page", PURE, ids=lambda page: page.name)
 def test_the_snippets_of_a_page_do_what_it_says(page: Page, tmp_path: Path) -> None:
     run_page(page, tmp_path)
+
+
+PUBLIC = ("eventsource", "eventsource.errors", "eventsource.testing", "projections")
+"""What the pages import of this project, besides the example."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.runs], ids=lambda page: page.name)
+def test_a_page_imports_from_the_public_modules_alone(page: Page) -> None:
+    for line, module, names in page.imports():
+        if module.partition(".")[0] in ("eventsource", "projections", "sagas"):
+            assert module in PUBLIC, f"{page.name}:{line} imports from {module}"
+            public = vars(importlib.import_module(module)).get("__all__")
+            missing = [] if public is None else sorted(set(names) - set(public))
+            assert not missing, f"{page.name}:{line} imports what {module} does not offer: {missing}"
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_is_there(module: str) -> None:
+    imported = importlib.import_module(module)
+    for name in getattr(imported, "__all__", ()):
+        assert getattr(imported, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        imported.nothing  # noqa: B018
+
+
+def test_the_public_modules_load_no_client_of_a_server_before_it_is_used() -> None:
+    code = (
+        "import sys, eventsource, eventsource.errors, eventsource.testing; eventsource.RecordedEvent, eventsource.Settings;"
+        "print(*sorted({'confluent_kafka', 'psycopg', 'psutil', 'sqlalchemy', 'rocksdict', 'fastavro', 'pytest'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

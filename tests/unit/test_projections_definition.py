@@ -242,7 +242,7 @@ def test_the_row_of_another_model():
 
 
 def test_a_third_parameter_that_is_not_recorded():
-    with refused("'app' is annotated with App: besides event and row a handler gets nothing but a Recorded"):
+    with refused("'app' is annotated with App: besides event and row a handler gets nothing but a RecordedEvent"):
 
         class Wrong(Projection[Balance], name="wrong"):
             @projects
