@@ -15,6 +15,7 @@ from eventsource.domain import (
     creates,
     decides,
     invariant,
+    stored_as,
 )
 from eventsource.errors import (
     AlreadyExists,
@@ -83,6 +84,7 @@ __all__ = [
     "creates",
     "decides",
     "invariant",
+    "stored_as",
 ]
 
 # What pulls in Kafka's client waits until it is asked for: a domain's own tests never need it.

@@ -305,6 +305,17 @@ class DatabaseRefused(EventSourceError):
     """Raised when Postgres refuses a statement for good: a permission or a table is missing. The text says which."""
 
 
+class ReadModelReadOnly(EventSourceError):
+    """Raised when a session of `client.read` is used to write. Send a command: projections alone write to read models."""
+
+    def __init__(self, projection: str, attempt: str) -> None:
+        super().__init__(
+            f"the session on projection {projection!r} is read-only, and {attempt}: nothing was written; send a command, whose events "
+            "the projection writes into its read model"
+        )
+        self.projection = projection
+
+
 class PositionConflict(Retriable):
     """Raised when somebody else moved a consumer's position. This one reads it anew and carries on from there."""
 

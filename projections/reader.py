@@ -17,18 +17,20 @@ from sqlalchemy.orm import Session
 
 from eventsource.consuming.database import connect, is_about_values, translate
 from eventsource.consuming.positions import Positions
-from eventsource.errors import DatabaseUnavailable, NotCaughtUp, ReadModelOutdated, TopicMismatch
+from eventsource.errors import DatabaseUnavailable, NotCaughtUp, ReadModelOutdated, ReadModelReadOnly, TopicMismatch
 from eventsource.log.admin import LogAdmin
 from eventsource.log.token import Token
 from eventsource.settings import Settings
 from projections.feed import find_topics
 from projections.plan import Plan
+from projections.read_session import ReadSession
 from projections.registry import Registry
 from projections.store import Topic, outdated_by
 from projections.table import ModelTable
 
 _FIRST_POLL_SECONDS: Final = 0.002
 _LONGEST_POLL_SECONDS: Final = 0.05
+_LOOK_AGAIN_SECONDS: Final = 1.0
 _KEPT_CONNECTIONS: Final = 5
 """How many connections stay open while nobody reads; those beyond are closed when they come back."""
 
@@ -48,6 +50,8 @@ class ProjectionReader:
         self._engine = self._make_engine()
         self._topics: dict[bytes, Topic] = {}
         self._lock = threading.Lock()
+        self._admin: LogAdmin | None = None
+        self._looked_at = float("-inf")
 
     def wait_for(self, token: Token, timeout_seconds: float) -> None:
         """Blocks until the read model shows what the token stands for.
@@ -72,28 +76,32 @@ class ProjectionReader:
     def session(self) -> Iterator[Session]:
         """A read-only session, in whose queries, SQL text included, the app's tables need no schema name.
 
+        Whatever would write raises `ReadModelReadOnly`, and so does a row that was changed, at the latest when the session ends.
+
         It holds one connection of the pool until it ends. Raises `ReadModelOutdated` when the table was built by another
         revision, or not yet; `DatabaseUnavailable`, also when no connection of the pool becomes free in time.
         """
         with self._errors(), self._connected() as connection:
             # Every time: a worker of another revision may have rebuilt the table since the last session.
             self._check(connection.connection.driver_connection)
-            with Session(connection) as session:
+            with ReadSession(connection, self._name) as session:
                 yield session
+                session.check_unchanged()
 
     def close(self) -> None:
         """Closes the connections."""
         self._engine.dispose()
+        with self._lock:
+            if self._admin is not None:
+                self._admin.close()
+            self._admin = None
 
     # --- positions -----------------------------------------------------------------------------------------------
 
     def _topic_of(self, token: Token) -> Topic:
         topic = self._topics.get(token.topic_id)
         if topic is None:
-            kafka = self._settings.kafka
-            admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
-            with self._lock:
-                self._topics = {topic.id: topic for topic in find_topics(self._plan, admin)}
+            self._find_topics()
             topic = self._topics.get(token.topic_id)
         if topic is None or token.partition >= topic.partitions:
             raise TopicMismatch(
@@ -101,6 +109,18 @@ class ProjectionReader:
                 "projection of that aggregate; if the topic was made anew, the token is void"
             )
         return topic
+
+    def _find_topics(self) -> None:
+        # One client for all unknown tokens, which anybody may send, and one question a second at most.
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked_at < _LOOK_AGAIN_SECONDS:
+                return
+            if self._admin is None:
+                kafka = self._settings.kafka
+                self._admin = LogAdmin(kafka.client_config(), request_timeout_seconds=kafka.request_timeout_seconds)
+            self._topics = {topic.id: topic for topic in find_topics(self._plan, self._admin)}
+            self._looked_at = now
 
     def _position(self, token: Token) -> int | None:
         with self._errors(), self._connected() as pooled:
@@ -195,6 +215,8 @@ class ProjectionReader:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            raise self._is_read_only(error) from error
         except psycopg.Error as error:
             translated = translate(error, self._settings.postgres)
             if translated is None:
@@ -203,7 +225,12 @@ class ProjectionReader:
         except DBAPIError as error:
             # a caller's own query, through SQLAlchemy: only what is no fault of the query becomes ours
             cause = error.orig
+            if isinstance(cause, psycopg.errors.ReadOnlySqlTransaction):
+                raise self._is_read_only(cause) from error
             unavailable = translate(cause, self._settings.postgres) if isinstance(cause, psycopg.Error) else None
             if not isinstance(unavailable, DatabaseUnavailable):
                 raise
             raise unavailable from error
+
+    def _is_read_only(self, error: psycopg.Error) -> ReadModelReadOnly:
+        return ReadModelReadOnly(self._name, f"a statement writes ({' '.join(str(error).split())})")

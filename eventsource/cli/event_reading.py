@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from eventsource.app import App
 from eventsource.clock import SystemClock
-from eventsource.commands.arguments import key_of
+from eventsource.commands.arguments import key_of_any
 from eventsource.commands.history import AggregateHistory
 from eventsource.commands.history_reader import read_history
 from eventsource.commands.loaded import Loaded
@@ -65,7 +65,7 @@ def history(
     `DecodeError` when one of its events cannot be read.
     """
     topic = app.names(settings.namespace).events(aggregate)
-    key = key_of(app.aggregates[aggregate], aggregate_id)
+    key = key_of_any(aggregate_id)
     with _admin(settings) as admin:
         partitions = _partitions(admin, [topic])
         place = (topic, partition_for(key, len(partitions)))
@@ -102,7 +102,7 @@ def state_at(
     Raises what `Client.load` raises with `at_version` or `at_time`.
     """
     topic = app.names(settings.namespace).events(aggregate)
-    key = key_of(app.aggregates[aggregate], aggregate_id)
+    key = key_of_any(aggregate_id)
     with _admin(settings) as admin, _schemas(app, settings) as schemas:
         partitions = _partitions(admin, [topic])
         decoder = EventDecoder(app.aggregates[aggregate], schemas)

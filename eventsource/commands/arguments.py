@@ -83,10 +83,19 @@ class Receivers:
 
 
 def key_of(aggregate: type[Aggregate[Any]], aggregate_id: object) -> bytes:
-    """The record key of an aggregate.
+    """The record key of an aggregate. Raises `InvalidArgument` as `key_of_any` does, and for an id that is not of the form that the
+    aggregate declares.
+    """
+    key = key_of_any(aggregate_id)
+    aggregate.__definition__.check_id(str(aggregate_id))
+    return key
 
-    Raises `InvalidArgument` for an id that is neither a str nor a UUID, is empty, is longer than 1,024 bytes, contains what UTF-8 or
-    Postgres cannot hold, or is not of the form that the aggregate declares.
+
+def key_of_any(aggregate_id: object) -> bytes:
+    """The record key of an aggregate that may be older than the form that its class declares for ids.
+
+    Raises `InvalidArgument` for an id that is neither a str nor a UUID, is empty, is longer than 1,024 bytes, or contains what UTF-8 or
+    Postgres cannot hold.
     """
     if not isinstance(aggregate_id, str | UUID):
         raise InvalidArgument(
@@ -100,7 +109,6 @@ def key_of(aggregate: type[Aggregate[Any]], aggregate_id: object) -> bytes:
     fault = fault_of(text, MAX_KEY_BYTES)
     if fault is not None:
         raise InvalidArgument(f"the aggregate id {shortened(text)} {fault}")
-    aggregate.__definition__.check_id(text)
     return aggregate_key(text)
 
 

@@ -8,7 +8,8 @@ from typing import Final
 
 from eventsource.doctor.answer import Answer, not_asked
 from eventsource.log.admin import TopicAndPartition
-from eventsource.log.topics import TopicRecord, TopicSpec, TopicState
+from eventsource.log.meta_topic import ForeignRecords, TopicRecord
+from eventsource.log.topics import TopicSpec, TopicState
 from eventsource.settings import Settings
 
 INTERNAL_TOPICS: Final = ("__consumer_offsets", "__transaction_state")
@@ -82,6 +83,7 @@ class Facts:
     `firsts` are the low watermarks; `ends` those of the commands topics, asked after `committed`. `last_origins` has the offset of
     the newest command that left an event or outcome (-1: none has), by the partition of the commands topic, asked before
     `committed`. `hanging` are the partitions whose oldest open transaction has stood for longer than `open_limit_seconds`.
+    `foreign` are the records of the meta and the schemas topic that are not the framework's, by topic.
     `strays` are committed offsets of an owners' group for other topics than its commands, by group.
     """
 
@@ -103,6 +105,7 @@ class Facts:
     strays: Answer[Mapping[str, tuple[TopicAndPartition, ...]]] = field(default_factory=not_asked)
     clock: Answer[ClockReading | None] = field(default_factory=not_asked)
     histories: Answer[tuple[PartitionHistory, ...]] = field(default_factory=not_asked)
+    foreign: Answer[Mapping[str, ForeignRecords]] = field(default_factory=not_asked)
 
     @property
     def bootstrap(self) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from eventsource.doctor.facts import Facts
 from eventsource.doctor.finding import Problem, Severity
 from eventsource.doctor.rule import Depth, Rule
-from eventsource.errors import ClusterMismatch, ForkDetected
+from eventsource.errors import ClusterMismatch, ForkDetected, TopicMismatch
 
 CLOCK_WARNING_MS: Final = 60_000
 CLOCK_DANGER_MS: Final = 3_600_000
@@ -72,6 +72,19 @@ def _stopped(facts: Facts) -> Iterator[Problem]:
             )
 
 
+def _foreign_entries(facts: Facts) -> Iterator[Problem]:
+    for topic, foreign in facts.foreign.get().items():
+        if foreign.count:
+            (place, reason), more = foreign.named[0], foreign.count - 1
+            others = f", and so are {more:,} others" if more else ""
+            yield Problem(
+                topic,
+                f"{place} is not the framework's ({reason}){others}: it was skipped, and what was recorded before it counts",
+                "find out who wrote it and take that right away; where compaction has left nothing but it under the name of a topic, "
+                "`eventsource topics apply MODULE:APP` records that topic again",
+            )
+
+
 LOG_RULES: Final = (
     Rule(
         "hanging-transaction",
@@ -87,6 +100,14 @@ LOG_RULES: Final = (
         "this machine's clock agrees with the brokers' within a minute",
         ClusterMismatch,
         _clock,
+        Depth.EXAMINATION,
+    ),
+    Rule(
+        "foreign-entry",
+        Severity.WARNING,
+        "all records in the meta and the schemas topic are the framework's",
+        TopicMismatch,
+        _foreign_entries,
         Depth.EXAMINATION,
     ),
     Rule(

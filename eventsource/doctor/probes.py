@@ -23,8 +23,10 @@ from eventsource.log.committed import committed_offsets
 from eventsource.log.headers import NO_CLIENT
 from eventsource.log.kafka_clients import KafkaProducer
 from eventsource.log.kafka_errors import translate
+from eventsource.log.meta_topic import ForeignRecords, TopicRecord, read_meta, records_of
 from eventsource.log.recorded import ms_from_time
-from eventsource.log.topics import TopicRecord, TopicState, read_topic_records, read_topic_states, topic_specs
+from eventsource.log.topics import TopicState, read_topic_records, read_topic_states, topic_specs
+from eventsource.schemas.found_schemas import why_no_schema
 from eventsource.settings import Settings
 
 T = TypeVar("T")
@@ -108,6 +110,7 @@ class Probes:
             clock=clock,
             open_limit_seconds=limit_ms / 1_000,
             hanging=ask(lambda: self._hanging(facts.topics.get(), clock, limit_ms)),
+            foreign=ask(self._foreign),
         )
 
     def _judge(self, production: bool | None, brokers: int) -> bool:
@@ -126,6 +129,15 @@ class Probes:
 
     def _recorded(self) -> Mapping[str, TopicRecord]:
         return read_topic_records(self._app, self._settings, self._admin)
+
+    def _foreign(self) -> Mapping[str, ForeignRecords]:
+        names = self._app.names(self._settings.namespace)
+        schemas = ForeignRecords()
+        for record in records_of(names.schemas, self._settings, self._admin):
+            reason = why_no_schema(record)
+            if reason is not None:
+                schemas.add(record, reason)
+        return {names.meta: read_meta(names.meta, self._settings, self._admin)[1], names.schemas: schemas}
 
     def _there(
         self, topics: Mapping[str, TopicState], partitions: Callable[[Owned], list[TopicAndPartition]]

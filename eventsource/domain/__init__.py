@@ -6,6 +6,7 @@ from eventsource.domain.handlers import applies, creates, decides
 from eventsource.domain.ids import IdForm
 from eventsource.domain.invariants import invariant
 from eventsource.domain.message import Command, Event
+from eventsource.domain.nested_names import stored_as
 from eventsource.domain.rejected import Rejected
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "creates",
     "decides",
     "invariant",
+    "stored_as",
 ]

@@ -13,6 +13,7 @@ import typing_extensions
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
+from eventsource.domain.alternatives import check_alternatives
 from eventsource.domain.annotations import Scope, name_of, resolve
 from eventsource.errors import DefinitionError, EventSourceError, UnresolvedReference
 
@@ -59,10 +60,11 @@ class DetailFields:
     def load(self, details: Mapping[str, Any]) -> dict[str, Any]:
         """The fields, typed; those of another version of the class, which do not fit today's types, as they came."""
         known = {name: value for name, value in details.items() if name in self.names}
-        try:
-            return dict(self.model.model_validate_json(json.dumps(known)).__dict__)
-        except ValidationError:
-            return dict(self.model.model_construct(**known).__dict__)
+        text = json.dumps(known)
+        for strict in (True, False):  # strict first: else 1 may be taken for a time, where an enum of numbers is meant
+            with contextlib.suppress(ValidationError):
+                return dict(self.model.model_validate_json(text, strict=strict).__dict__)
+        return dict(self.model.model_construct(**known).__dict__)
 
     def _make(self) -> type[BaseModel]:
         where = f"rejection {name_of(self._cls)}"
@@ -72,13 +74,14 @@ class DetailFields:
                 fields[name] = (resolve(annotation, self._scope, where), vars(self._cls).get(name, ...))
         bases = tuple(vars(base)["_fields"].model for base in self._cls.__bases__ if "_fields" in vars(base))
         try:
-            self._model = create_model(
+            model: type[BaseModel] = create_model(
                 self._cls.__name__, __base__=bases or _Details, __module__=self._cls.__module__, **fields
             )
         except (PydanticSchemaGenerationError, PydanticUserError) as error:
             raise DefinitionError(f"{where} has a field that JSON cannot hold: {error.message}") from error
-        self._scope = None
-        return self._model
+        check_alternatives(model, where)
+        self._model, self._scope = model, None
+        return model
 
 
 def _is_class_variable(annotation: Any) -> bool:

@@ -19,6 +19,7 @@ import pydantic
 from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType, is_typeddict
 
+from eventsource.domain.nested_names import stored_aliases
 from eventsource.domain.shapes import (
     ArrayShape,
     DecimalShape,
@@ -32,6 +33,7 @@ from eventsource.domain.shapes import (
     TupleShape,
     UnionShape,
     avro_name,
+    takes_no_byte,
 )
 from eventsource.errors import NoExactForm, UnresolvedReference
 
@@ -135,7 +137,7 @@ class Walk:
             return self._models[model]
         fields = _complete_fields(model)
         _check_config(model)
-        shape = ModelShape(model, _aliases(model.model_config.get("json_schema_extra")))
+        shape = ModelShape(model, (*stored_aliases(model), *_aliases(model.model_config.get("json_schema_extra"))))
         self._models[model] = shape
         shape.fields = tuple(self._field(model, name, info) for name, info in fields.items())
         return shape
@@ -297,12 +299,14 @@ class Walk:
                     "rename the class",
                 )
             if taken.setdefault(name, cls) is not cls:
-                raise place.refuse(f"two classes named {name} travel in one message", "rename one of them")
+                raise place.refuse(
+                    f"two classes named {name} travel in one message", "give one of them another name with @stored_as"
+                )
 
     def check_items(self) -> None:
         # A few bytes could claim 2**40 items that take no byte each, so such arrays are never written.
         for item, place in self._arrays:
-            if _takes_no_byte(item):
+            if takes_no_byte(item, set()):
                 raise place.refuse("its items hold nothing", "hold their count in an int, or give them a field")
 
 
@@ -359,18 +363,6 @@ def _check_hashable(shape: Shape, annotation: Any, place: Place) -> None:
             raise place.refuse(
                 f"{_spell(annotation)} keeps {shape.label} values by their hash", "use a list, or a scalar as key"
             )
-
-
-def _takes_no_byte(shape: Shape) -> bool:
-    match shape:
-        case Scalar(kind=kind):
-            return kind is Kind.NULL
-        case TupleShape(items=items):
-            return all(_takes_no_byte(item) for item in items)
-        case ModelShape(fields=fields):
-            return all(_takes_no_byte(field.shape) for field in fields)
-        case _:
-            return False
 
 
 def _aliases(extra: Any) -> tuple[str, ...]:

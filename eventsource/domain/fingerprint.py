@@ -119,7 +119,8 @@ def _shape(shape: Shape, seen: set[type]) -> object:
             return ("decimal", precision, scale)
         case EnumShape(name=name, enum=enum):
             members = enum.__members__.items()
-            return (name, sorted((symbol, member.name, repr(_plain(member.value))) for symbol, member in members))
+            symbols = sorted((symbol, member.name, repr(_plain(member.value))) for symbol, member in members)
+            return (name, symbols, sorted(shape.aliases)) if shape.aliases else (name, symbols)
         case ArrayShape(item=item, container=container):
             return (container.__name__, _shape(item, seen))
         case TupleShape(items=items):

@@ -17,6 +17,8 @@ from uuid import UUID
 import pydantic
 from pydantic.fields import FieldInfo
 
+from eventsource.domain.nested_names import stored_aliases, stored_name
+
 
 class Kind(Enum):
     """The scalars that travel exactly: the label, the Python type and the branch of each.
@@ -87,6 +89,11 @@ class EnumShape:
     @property
     def name(self) -> str:
         return avro_name(self.enum)
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Names that the class had before."""
+        return stored_aliases(self.enum)
 
     @property
     def branch(self) -> str:
@@ -213,5 +220,21 @@ Shape = Scalar | DecimalShape | EnumShape | ArrayShape | TupleShape | DictShape 
 
 
 def avro_name(cls: type[Any]) -> str:
-    """The name of a nested class on the wire: its own, with `Page[Item]` written `Page_Item`."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", cls.__name__).rstrip("_")
+    """The name of a nested class on the wire: as `stored_as` gave it, else its own, with `Page[Item]` written `Page_Item`."""
+    return stored_name(cls) or re.sub(r"[^A-Za-z0-9_]+", "_", cls.__name__).rstrip("_")
+
+
+def takes_no_byte(shape: Shape, seen: set[type]) -> bool:
+    """Whether a value is written as nothing. `seen`: models that were looked at, of which none took a byte."""
+    match shape:
+        case Scalar(kind=kind):
+            return kind is Kind.NULL
+        case TupleShape(items=items):
+            return all(takes_no_byte(item, seen) for item in items)
+        case ModelShape(model=model, fields=fields):
+            if model in seen:
+                return True
+            seen.add(model)
+            return all(takes_no_byte(field.shape, seen) for field in fields)
+        case _:
+            return False

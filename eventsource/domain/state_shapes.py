@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from eventsource.domain.annotations import annotations_of, name_of, resolve, scope_of
 from eventsource.domain.exact import Place, Walk
+from eventsource.domain.nested_names import stored_aliases
 from eventsource.domain.shapes import Kind, ModelShape, Scalar, Shape, UnionShape
 from eventsource.errors import NoExactForm
 
@@ -50,7 +51,7 @@ class _StateWalk(Walk):
         if model in self._models or not dataclasses.is_dataclass(model):
             return super().model(model)
         _check_layout(model)
-        shape = self._models[model] = ModelShape(model, ())
+        shape = self._models[model] = ModelShape(model, stored_aliases(model))
         types = _field_types(model)
         shape.fields = tuple(
             self._field(model, field.name, _info(field, types[field.name])) for field in dataclasses.fields(model)

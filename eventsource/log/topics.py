@@ -20,8 +20,7 @@ from eventsource.errors import BrokerUnavailable, TopicMismatch
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import producer_config
 from eventsource.log.kafka_clients import KafkaProducer
-from eventsource.log.reader import LogReader
-from eventsource.log.record import Record
+from eventsource.log.meta_topic import TopicRecord, read_meta
 from eventsource.settings import Settings
 
 REPLY_PARTITIONS: Final = 8
@@ -82,7 +81,7 @@ def topic_specs(app: App, settings: Settings) -> list[TopicSpec]:
 
 
 def plan(app: App, settings: Settings) -> list[TopicChange]:
-    """What `apply` would do. Raises `BrokerUnavailable`, and `TopicMismatch` when the meta topic holds what is not the framework's."""
+    """What `apply` would do. Raises `BrokerUnavailable`."""
     with _admin(settings) as admin:
         return _plan(app, settings, admin)
 
@@ -158,14 +157,6 @@ class TopicState:
     partitions: int
     replicas: int
     config: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class TopicRecord:
-    """What was recorded of a topic when it was made. `topic_id` is in hexadecimal."""
-
-    topic_id: str
-    partitions: int
 
 
 TopicProblemKind = Literal["gone", "partitions", "recreated", "setting"]
@@ -254,38 +245,9 @@ def read_topic_states(admin: LogAdmin, names: Iterable[str]) -> dict[str, TopicS
 def read_topic_records(app: App, settings: Settings, admin: LogAdmin) -> dict[str, TopicRecord]:
     """What was recorded of the app's topics, from its meta topic; nothing where that is not there.
 
-    Raises `BrokerUnavailable`, and `TopicMismatch` for a record that is not the framework's.
+    What is not the framework's is passed over. Raises `BrokerUnavailable`.
     """
-    meta = app.names(settings.namespace).meta
-    recorded: dict[str, TopicRecord] = {}
-    if meta not in admin.topic_names():
-        return recorded
-    key = (meta, 0)
-    end = admin.end_offsets([key])[key]
-    start = admin.first_offsets([key])[key]
-    if start >= end:
-        return recorded
-    with LogReader(settings.kafka.client_config()) as reader:
-        reader.assign({key: start})
-        for records in reader.read_to({key: end}, patience_seconds=settings.kafka.request_timeout_seconds):
-            for record in records:
-                name = record.key.decode(errors="replace")
-                if record.value is None:
-                    recorded.pop(name, None)  # as compaction will have it
-                else:
-                    recorded[name] = _topic_record(record)
-    return recorded
-
-
-def _topic_record(record: Record) -> TopicRecord:
-    try:
-        fields = json.loads(record.value or b"")
-        return TopicRecord(str(fields["topic_id"]), int(fields["partitions"]))
-    except (ValueError, KeyError, TypeError):
-        raise TopicMismatch(
-            f"{record.topic}[{record.partition}]@{record.offset} is no record of a topic: find out who writes there; only "
-            "`eventsource topics apply` may"
-        ) from None
+    return read_meta(app.names(settings.namespace).meta, settings, admin)[0]
 
 
 def _record(app: App, settings: Settings, admin: LogAdmin, topics: list[str]) -> None:

@@ -138,7 +138,8 @@ class _Lowering:
                     return self._reference(shape.name)
                 self._take(shape.name, enum)
                 self._enums.add(enum)
-                return {"type": "enum", "name": shape.name, "symbols": [member.name for member in enum]}
+                aliases = {"aliases": list(shape.aliases)} if shape.aliases else {}
+                return {"type": "enum", "name": shape.name, **aliases, "symbols": [member.name for member in enum]}
             case ModelShape():
                 if shape is self._root:
                     return self._full_name
@@ -155,5 +156,6 @@ class _Lowering:
     def _take(self, name: str, owner: object) -> None:
         if self._taken.setdefault(name, owner) is not owner:
             raise NoExactForm(
-                f"{self._root.model.__qualname__}: two things in it would be named {name} on the wire: rename a class or a field"
+                f"{self._root.model.__qualname__}: two things in it would be named {name} on the wire: "
+                "give one of them another name with @stored_as, or rename a field"
             )

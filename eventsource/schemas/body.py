@@ -6,9 +6,9 @@ from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.flat_records import flat_reader, flat_writer
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.loading import Loading
+from eventsource.schemas.plans import RecordPlan
 from eventsource.schemas.reading import generated_reader
 from eventsource.schemas.reference import Read, Write, reference_reader, reference_writer
-from eventsource.schemas.resolution import RecordPlan
 from eventsource.schemas.writing import generated_writer
 
 

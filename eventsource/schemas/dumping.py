@@ -23,7 +23,7 @@ from eventsource.errors import EncodeError
 from eventsource.schemas import conversions
 from eventsource.schemas.fingerprint import PRIMITIVES
 from eventsource.schemas.location import FAILURES, locate
-from eventsource.schemas.schema_text import named_schemas
+from eventsource.schemas.schema_check import named_schemas
 from eventsource.schemas.source import Source
 
 # `{v}` is the value; the other names are bound in the module.

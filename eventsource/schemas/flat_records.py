@@ -20,9 +20,9 @@ from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.fingerprint import PRIMITIVES
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.loading import has_plain_default
+from eventsource.schemas.plans import DecimalPlan, EnumPlan, Plan, RecordPlan, ScalarPlan, UnionPlan
 from eventsource.schemas.reading import FASTER
 from eventsource.schemas.reference import Read, Write
-from eventsource.schemas.resolution import DecimalPlan, EnumPlan, Plan, RecordPlan, ScalarPlan, UnionPlan
 from eventsource.schemas.writing import EXACT_IN_MESSAGES, NUMBERS, TEXTS
 
 _Writer: Any

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from eventsource.clock import Clock, SystemClock
 from eventsource.errors import (
     BrokerUnavailable,
-    DecodeError,
-    FingerprintConflict,
     LogError,
     OffsetLost,
     TopicMismatch,
@@ -29,13 +25,11 @@ from eventsource.log.kafka_errors import translate
 from eventsource.log.plain_producer import PlainProducer
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
+from eventsource.schemas.found_schemas import SCHEMA_KEY, FoundSchemas
 from eventsource.schemas.limits import DEFAULT_LIMITS, Limits
 from eventsource.schemas.schema_text import SchemaText
 from eventsource.schemas.store import check_same
 
-_log = structlog.get_logger("eventsource.schemas")
-
-_KEY: Final = re.compile(rb"[0-9a-f]{16}")
 _PARTITION: Final = 0
 _BATCH: Final = 500
 _SLICE_SECONDS: Final = 0.25
@@ -79,13 +73,10 @@ class KafkaSchemaStore:
         self._wait_seconds = wait_seconds
         self._request_seconds = request_timeout_seconds
         self._missing_seconds = missing_seconds
-        self._limits = limits
         self._clock = clock or SystemClock()
-        # Read without the lock: entries are only ever added. Everything else belongs to the lock's holder.
-        self._known: dict[int, SchemaText] = {}
-        self._stored: set[int] = set()  # of the known ones, those in the topic as it is now
-        self._conflicts: dict[int, FingerprintConflict] = {}
-        self._refused: dict[int, str] = {}
+        # What was found is read without the lock where it is known. Everything else belongs to the lock's holder.
+        self._found = FoundSchemas(limits)
+        self._known = self._found.known
         self._missing: dict[int, _Missing] = {}
         self._caught_up_at: float | None = None
         self._lock = threading.Lock()
@@ -101,13 +92,15 @@ class KafkaSchemaStore:
 
         Raises `FingerprintConflict`, `TopicMissing`, `BrokerUnavailable` or another `LogError`.
         """
-        if schema.fingerprint not in self._stored:
+        if not self._has(schema):
             with self._lock:
                 self._catch_up()
-                if schema.fingerprint not in self._stored:
+                self._found.find(schema.fingerprint)
+                if schema.fingerprint not in self._found.stored:
                     self._write(schema)
                     # Whoever wrote first is in the log first: only the log tells whether that was somebody else.
                     self._catch_up()
+                    self._found.find(schema.fingerprint)
         check_same(self._checked(schema.fingerprint), schema)
 
     def get(self, fingerprint: int, *, patience_seconds: float | None = None) -> SchemaText:
@@ -144,11 +137,14 @@ class KafkaSchemaStore:
     ) -> None:
         self.close()
 
+    def _has(self, schema: SchemaText) -> bool:
+        return schema.fingerprint in self._known and schema.fingerprint in self._found.stored
+
     # --- looking ----------------------------------------------------------------------------------------------------
 
     def _checked(self, fingerprint: int) -> SchemaText:
-        if fingerprint in self._conflicts:
-            raise self._conflicts[fingerprint]
+        if fingerprint in self._found.conflicts:
+            raise self._found.conflicts[fingerprint]
         if fingerprint in self._known:
             return self._known[fingerprint]
         raise self._unknown(fingerprint, self._wait_seconds)
@@ -158,8 +154,9 @@ class KafkaSchemaStore:
         missing = self._missing.get(fingerprint)
         in_vain = missing is not None and started < missing.until and patience_seconds <= missing.waited_seconds
         with self._lock:
-            if fingerprint not in self._known and not (in_vain and self._has_just_caught_up(started)):
+            if not self._find(fingerprint) and not (in_vain and self._has_just_caught_up(started)):
                 self._catch_up()
+                self._find(fingerprint)
         deadline = started if in_vain else started + patience_seconds
         while fingerprint not in self._known:
             left = deadline - self._clock.monotonic()
@@ -170,6 +167,10 @@ class KafkaSchemaStore:
                         self._remember_missing(fingerprint, patience_seconds)
                     raise self._unknown(fingerprint, patience_seconds)
                 self._read(min(left, _SLICE_SECONDS))
+                self._find(fingerprint)
+
+    def _find(self, fingerprint: int) -> bool:
+        return self._found.find(fingerprint) is not None
 
     def _has_just_caught_up(self, now: float) -> bool:
         return self._caught_up_at is not None and now - self._caught_up_at < _LOOK_AGAIN_SECONDS
@@ -179,8 +180,10 @@ class KafkaSchemaStore:
             f"no schema with fingerprint {fingerprint:016x} is in topic {self._topic}, waited {waited_seconds:g} s: "
             "check that writer and reader use the same namespace and app"
         )
-        if fingerprint in self._refused:
-            text = f"topic {self._topic} has a damaged schema under {fingerprint:016x}: {self._refused[fingerprint]}"
+        if fingerprint in self._found.refused:
+            text = (
+                f"topic {self._topic} has a damaged schema under {fingerprint:016x}: {self._found.refused[fingerprint]}"
+            )
         return UnknownFingerprint(text)
 
     def _remember_missing(self, fingerprint: int, waited_seconds: float) -> None:
@@ -193,7 +196,7 @@ class KafkaSchemaStore:
     def _catch_up(self) -> None:
         """Reads to the end that the topic has now."""
         self._connected_reader()
-        end = self._connected_admin().end_offsets([(self._topic, _PARTITION)], committed_only=True)
+        end = self._connected_admin().end_offsets([(self._topic, _PARTITION)])
         target = end[self._topic, _PARTITION]
         if self._position() > target:
             self._begin_again()
@@ -223,28 +226,9 @@ class KafkaSchemaStore:
         return bool(records)
 
     def _take(self, record: Record) -> None:
-        if record.value is None or not _KEY.fullmatch(record.key):
+        if record.value is None or not SCHEMA_KEY.fullmatch(record.key):
             return  # a schema is never taken back, and other keys are nobody's schema
-        fingerprint = int(record.key, 16)
-        try:
-            schema = SchemaText.parse(record.value, self._limits)
-        except DecodeError as error:
-            self._refuse(record, fingerprint, str(error))
-            return
-        if schema.fingerprint != fingerprint:
-            self._refuse(record, fingerprint, f"its text has the fingerprint {schema.hex}")
-            return
-        self._stored.add(fingerprint)
-        try:
-            check_same(self._known.setdefault(fingerprint, schema), schema)
-        except FingerprintConflict as error:
-            _log.error("schema_conflict", topic=self._topic, offset=record.offset, fingerprint=schema.hex)
-            self._conflicts[fingerprint] = error
-
-    def _refuse(self, record: Record, fingerprint: int, reason: str) -> None:
-        _log.warning("schema_refused", topic=self._topic, offset=record.offset, reason=reason)
-        if len(self._refused) < _MOST_MISSING:
-            self._refused[fingerprint] = reason
+        self._found.take(record, int(record.key, 16))
 
     # --- writing: for the lock's holder -------------------------------------------------------------------------------
 
@@ -285,7 +269,8 @@ class KafkaSchemaStore:
         if self._reader is None:
             self._check_topic(admin)
             first = admin.first_offsets([(self._topic, _PARTITION)])
-            self._reader = LogReader(self._client_config)
+            # Nobody of the framework's writes schemas in a transaction: one that somebody leaves open must not hide them.
+            self._reader = LogReader(self._client_config, committed_only=False)
             self._reader.assign(first)
         return self._reader
 
@@ -304,5 +289,5 @@ class KafkaSchemaStore:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        self._stored.clear()
+        self._found.stored.clear()
         self._connected_reader()

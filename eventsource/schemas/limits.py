@@ -13,6 +13,12 @@ class Limits:
     schema_bytes: int = 256 * 1024
     schema_depth: int = 64
     """Levels of brackets in a schema's JSON text."""
+    schema_types: int = 8_192
+    """Types and fields that are written out in a schema."""
+    schema_names: int = 1_024
+    """Records and enums in a schema."""
+    record_parts: int = 8_192
+    """Records that are in every value of a record."""
     nesting: int = 64
     """Levels of records, lists and dicts in a message whose schema refers to itself."""
 

@@ -17,7 +17,7 @@ from eventsource.errors import DecodeError
 from eventsource.schemas import conversions
 from eventsource.schemas.fingerprint import NAMED, PRIMITIVES
 from eventsource.schemas.location import FAILURES, locate
-from eventsource.schemas.resolution import (
+from eventsource.schemas.plans import (
     ArrayPlan,
     DecimalPlan,
     EntriesPlan,
@@ -74,6 +74,7 @@ class _Compiler:
     def __init__(self, plan: RecordPlan) -> None:
         self.source = Source(f"load {plan.written['name']}")
         self._models: dict[RecordPlan, str] = {}
+        self._functions: dict[int, str] = {}
         self._variables = 0
         self.source.bind(FAILURES, "FAILURES")
         self.source.bind(locate, "locate")
@@ -129,11 +130,10 @@ class _Compiler:
                 return f"{self.source.bind(members, 'MEMBERS')}[{v}]"
             case RecordPlan():
                 return f"{self.model(plan)}({v})"
-            case TuplePlan(items=items):
-                parts = [self.expression(item, f"{v}['_{index}']") for index, item in enumerate(items)]
-                return f"({''.join(f'{part}, ' for part in parts)})"
-            case UnionPlan(branches=branches):
-                return self._union(branches, v)
+            case TuplePlan():
+                return f"{self._tuple(plan)}({v})"
+            case UnionPlan():
+                return self._union(plan, v)
             case RefusalPlan(text=text):
                 return f"{self.source.bind(_Refusal(text), 'refuse')}({v})"
             case _:
@@ -154,20 +154,32 @@ class _Compiler:
                 )
                 return f"{{{entry} for {item} in {v}}}"
 
-    def _union(self, branches: tuple[tuple[Any, Plan], ...], v: str) -> str:
+    def _tuple(self, plan: TuplePlan) -> str:
+        """The name of a function: many references may lead to one plan, which must not multiply in the code."""
+        name = self._functions.get(id(plan))
+        if name is None:
+            name = self._functions[id(plan)] = self.source.reserve("load_tuple")
+            parts = [self.expression(item, f"v['_{index}']") for index, item in enumerate(plan.items)]
+            self.source.add([f"def {name}(v):", f"    return ({''.join(f'{part}, ' for part in parts)})"])
+        return name
+
+    def _union(self, plan: UnionPlan, v: str) -> str:
         """fastavro returns `(name, value)` for a branch with a name, and the bare value for any other."""
+        branches = plan.branches
         plan_of_null = next((plan for branch, plan in branches if branch == "null"), None)
         others = [(branch, plan) for branch, plan in branches if branch != "null"]
         if plan_of_null is not None and len(others) == 1 and len(branches) == 2:
-            branch, plan = others[0]
-            named = _name_of(branch) is not None
-            return f"({self.expression(plan_of_null, v)} if {v} is None else {self.expression(plan, f'{v}[1]' if named else v)})"
-        name = self.source.reserve("load_union")
+            branch, other = others[0]
+            value = v if _name_of(branch) is None else f"{v}[1]"
+            return f"({self.expression(plan_of_null, v)} if {v} is None else {self.expression(other, value)})"
+        if id(plan) in self._functions:
+            return f"{self._functions[id(plan)]}({v})"
+        name = self._functions[id(plan)] = self.source.reserve("load_union")
         by_name, by_type = {}, {}
         lines = []
-        for index, (branch, plan) in enumerate(branches):
+        for index, (branch, branch_plan) in enumerate(branches):
             load = self.source.reserve(f"{name}_branch_{index}")
-            lines += [f"def {load}(v):", f"    return {self.expression(plan, 'v')}", ""]
+            lines += [f"def {load}(v):", f"    return {self.expression(branch_plan, 'v')}", ""]
             full_name = _name_of(branch)
             if full_name is None:
                 kind = branch if isinstance(branch, str) else branch["type"]

@@ -16,7 +16,8 @@ from eventsource.schemas.avro import Lowered, avro_record_name, lower
 from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.dumping import Dumping
 from eventsource.schemas.location import FAILURES
-from eventsource.schemas.schema_text import SchemaText, named_schemas
+from eventsource.schemas.schema_check import named_schemas
+from eventsource.schemas.schema_text import SchemaText
 
 
 def message_schema(model: type[pydantic.BaseModel], record_name: str, aliases: Iterable[str] = ()) -> AvroSchema:

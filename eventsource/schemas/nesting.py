@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from eventsource.schemas.fingerprint import NAMED, PRIMITIVES
-from eventsource.schemas.schema_text import named_schemas
+from eventsource.schemas.fingerprint import PRIMITIVES
+from eventsource.schemas.schema_check import named_schemas, refers_to_itself
 
 _FIXED_SIZES: Final = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 
@@ -17,7 +17,7 @@ class NestingCheck:
     def __init__(self, schema: Any) -> None:
         self._schema = schema
         self._named = named_schemas(schema)
-        self.needed = _refers_to_itself(schema, self._named, ())
+        self.needed = refers_to_itself(schema)
 
     def is_deeper(self, body: bytes, limit: int) -> bool:
         """Whether the body nests deeper than `limit` levels of records, arrays and maps.
@@ -106,17 +106,3 @@ class _Cursor:
                 self.long()  # the block's size in bytes, which a reader that reads all has no use for
             for _ in range(count):
                 yield from types
-
-
-def _refers_to_itself(schema: Any, named: dict[str, Any], open_names: tuple[str, ...]) -> bool:
-    if isinstance(schema, list):
-        return any(_refers_to_itself(branch, named, open_names) for branch in schema)
-    if isinstance(schema, str):
-        if schema in open_names:
-            return True
-        return schema in named and _refers_to_itself(named[schema], named, open_names)
-    if schema["type"] in NAMED:
-        open_names = (*open_names, schema["name"])
-    inner = [field["type"] for field in schema.get("fields", ())]
-    inner += [schema[part] for part in ("items", "values") if part in schema]
-    return any(_refers_to_itself(part, named, open_names) for part in inner)

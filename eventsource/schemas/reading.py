@@ -18,8 +18,7 @@ from eventsource.schemas import conversions, primitives
 from eventsource.schemas.fingerprint import PRIMITIVES
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.loading import construction, default_of, instance
-from eventsource.schemas.reference import Read
-from eventsource.schemas.resolution import (
+from eventsource.schemas.plans import (
     ArrayPlan,
     DecimalPlan,
     EntriesPlan,
@@ -32,7 +31,8 @@ from eventsource.schemas.resolution import (
     TuplePlan,
     UnionPlan,
 )
-from eventsource.schemas.schema_text import named_schemas
+from eventsource.schemas.reference import Read
+from eventsource.schemas.schema_check import named_schemas
 from eventsource.schemas.source import Lines, Source, Unsupported
 
 # Faster ones for the texts that writers write.
@@ -61,7 +61,7 @@ class _Compiler:
         self._source = Source(f"read {plan.written['name']}")
         self._named = named_schemas(plan.written)
         self._records: dict[RecordPlan, str | None] = {plan: None}
-        self._passing: set[str] = set()
+        self._skippers: dict[str, str | None] = {}
         self._variables = 0
         self._reference = self._source.bind(reference, "reference")
         for name in ("LONGS", "COUNTS", "long", "count", "Unfit"):
@@ -292,12 +292,7 @@ class _Compiler:
         kind = schema if isinstance(schema, str) else schema["type"]
         match kind:
             case "record":
-                if schema["name"] in self._passing:
-                    raise Unsupported("a record that refers to itself: how deep it nests must be measured")
-                self._passing.add(schema["name"])
-                for field in schema["fields"]:
-                    self._pass_over(field["type"], lines)
-                self._passing.remove(schema["name"])
+                lines.add(f"p = {self._skipper(schema)}(value, p)")
             case "enum":
                 index = self._count(lines)
                 with lines.block(f"if {index} >= {len(schema['symbols'])}:"):
@@ -313,6 +308,24 @@ class _Compiler:
                 raise Unsupported("a fixed: it would be passed over without being looked at")
             case _:
                 self._scalar(kind, lines)
+
+    def _skipper(self, record: dict[str, Any]) -> str:
+        """The name of the function from bytes and a position to the position behind a record that nobody wants."""
+        full_name = record["name"]
+        if full_name not in self._skippers:
+            self._skippers[full_name] = None
+            lines = Lines()
+            name = self._source.reserve(f"skip_{full_name}")
+            with lines.block(f"def {name}(value, p):"):
+                for field in record["fields"]:
+                    self._pass_over(field["type"], lines)
+                lines.add("return p")
+            self._source.add(lines.written)
+            self._skippers[full_name] = name
+        found = self._skippers[full_name]
+        if found is None:
+            raise Unsupported("a record that refers to itself: how deep it nests must be measured")
+        return found
 
     def _pass_over_branch(self, union: list[Any], lines: Lines) -> None:
         branch = self._byte(lines)

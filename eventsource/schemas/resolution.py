@@ -7,8 +7,6 @@ factory is no obstacle.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 
 from eventsource.domain.shapes import (
@@ -16,7 +14,6 @@ from eventsource.domain.shapes import (
     DecimalShape,
     DictShape,
     EnumShape,
-    FieldShape,
     Kind,
     ModelShape,
     Scalar,
@@ -28,7 +25,22 @@ from eventsource.errors import DecodeError
 from eventsource.schemas import conversions
 from eventsource.schemas.avro import DECIMAL_TEXT, DURATION_MICROS, ISO_DATETIME, ISO_TIME, ZONED_DATETIME
 from eventsource.schemas.fingerprint import NAMED, PRIMITIVES
-from eventsource.schemas.schema_text import named_schemas
+from eventsource.schemas.plans import (
+    ArrayPlan,
+    DecimalPlan,
+    EntriesPlan,
+    EnumPlan,
+    FieldPlan,
+    MapPlan,
+    Members,
+    Plan,
+    RecordPlan,
+    RefusalPlan,
+    ScalarPlan,
+    TuplePlan,
+    UnionPlan,
+)
+from eventsource.schemas.schema_check import named_schemas
 
 # What the writer meant by a type: (type, logicalType). An unknown logical type means nothing, as the specification says.
 _WRITTEN: Final[dict[tuple[str, str | None], Kind]] = {
@@ -60,132 +72,10 @@ _CONVERTERS: Final[dict[Kind, Callable[[Any], Any]]] = {
     Kind.DECIMAL_TEXT: conversions.decimal_from_text,
     Kind.ZONED_DATETIME: conversions.zoned_datetime_from_text,
 }
+DEEP_SCHEMA: Final = "its writer's schema nests too many records: find out who wrote it to the schemas topic"
+_MOST_PLANS: Final = 100_000
+"""Pairs of a type of today and a written one that are looked at: a union of records leads to their product."""
 _RENAMED: Final = ", or name the field's old name in json_schema_extra={'aliases': [...]}"
-
-
-# --- what is found -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ScalarPlan:
-    """A primitive `written`, as it is or by way of a function."""
-
-    written: str
-    convert: Callable[[Any], Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class DecimalPlan:
-    """A Decimal of the writer's precision and scale: a value keeps the digits that it had."""
-
-    precision: int
-    scale: int
-
-
-@dataclass(frozen=True, slots=True)
-class EnumPlan:
-    """A member by its symbol."""
-
-    symbols: tuple[str, ...]
-    members: Members
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayPlan:
-    """Items into a list, tuple, set or frozenset."""
-
-    item: Plan
-    container: type
-
-
-@dataclass(frozen=True, slots=True)
-class MapPlan:
-    """A dict whose keys are strings."""
-
-    value: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class EntriesPlan:
-    """A dict that was written as an array of records; `key_first` tells their order."""
-
-    key: Plan
-    value: Plan
-    key_first: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TuplePlan:
-    """A tuple that was written as a record of `_0`, `_1`, …"""
-
-    items: tuple[Plan, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UnionPlan:
-    """What becomes of each branch of the written union."""
-
-    branches: tuple[tuple[Any, Plan], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalPlan:
-    """What cannot become anything that is declared today: it fails only when a message has it."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class FieldPlan:
-    """A field of today: the written one that it is read from, or neither `source` nor `plan` where its default is taken."""
-
-    field: FieldShape
-    source: str | None
-    plan: Plan | None
-
-
-@dataclass(eq=False, slots=True)
-class RecordPlan:
-    """A record into an instance of a model. One per model and record, compared by identity: both may refer back to themselves.
-
-    `fields`: today's, in their order. `refusal`: why it cannot be, after all.
-    """
-
-    shape: ModelShape
-    written: dict[str, Any]
-    fields: tuple[FieldPlan, ...] = ()
-    refusal: str | None = None
-
-    def __repr__(self) -> str:  # the fields may lead back here
-        return f"RecordPlan({self.shape.name})"
-
-
-Plan = (
-    ScalarPlan
-    | DecimalPlan
-    | EnumPlan
-    | ArrayPlan
-    | MapPlan
-    | EntriesPlan
-    | TuplePlan
-    | UnionPlan
-    | RecordPlan
-    | RefusalPlan
-)
-
-
-class Members(dict[str, Enum]):
-    """An enum's members by name and alias: a renamed member may keep its old name as a second one."""
-
-    def __init__(self, shape: EnumShape) -> None:
-        super().__init__(shape.enum.__members__)
-        self._label = shape.label
-
-    def __missing__(self, symbol: str) -> Enum:
-        raise DecodeError(
-            f"{self._label} has no member {symbol} today: keep it, or give its successor the old name as a second one "
-            "with the same value"
-        )
 
 
 def resolve(shape: ModelShape, written: dict[str, Any], names: Collection[str]) -> RecordPlan:
@@ -202,6 +92,8 @@ def resolve(shape: ModelShape, written: dict[str, Any], names: Collection[str]) 
         return _Resolver(shape, written).record(shape, written)
     except _Unresolvable as error:
         raise DecodeError(f"{message_name}.{error}") from error
+    except RecursionError as error:
+        raise DecodeError(f"{message_name}: {DEEP_SCHEMA}") from error
 
 
 # --- how it is found ---------------------------------------------------------------------------------------------
@@ -216,6 +108,9 @@ class _Resolver:
         self._root, self._root_name = root, written["name"]
         self._named = named_schemas(written)
         self._records: dict[tuple[ModelShape, str], RecordPlan] = {}
+        self._plans: dict[tuple[int, int], Plan] = {}
+        self._renamed: set[tuple[int, int]] = set()
+        self._steps = 0
 
     def record(self, shape: ModelShape, written: dict[str, Any]) -> RecordPlan:
         key = (shape, written["name"])
@@ -251,15 +146,56 @@ class _Resolver:
         return tuple(found)
 
     def _plan(self, shape: Shape, written: Any) -> Plan:
+        """One plan for each pair of types, however many references lead to it. Both are kept alive by their roots."""
         schema = self._resolve(written)
+        key = (id(shape), id(schema))
+        if key not in self._plans:
+            self._steps += 1
+            if self._steps > _MOST_PLANS:
+                raise DecodeError(
+                    f"{self._root_name}: the schema that it was written with leads to more than {_MOST_PLANS} combinations of types: "
+                    "find out who wrote it to the schemas topic"
+                )
+            self._plans[key] = self._made_plan(shape, schema)
+        return self._plans[key]
+
+    def _made_plan(self, shape: Shape, schema: Any) -> Plan:
+        branches = [self._resolve(branch) for branch in schema] if isinstance(schema, list) else [schema]
+        self._find_renamed_enums(shape, branches)
         if isinstance(schema, list):
-            return UnionPlan(tuple((branch, self._branch(shape, branch)) for branch in schema))
+            return UnionPlan(
+                tuple((branch, self._branch(shape, found)) for branch, found in zip(schema, branches, strict=True))
+            )
+        return self._one(shape, schema)
+
+    def _find_renamed_enums(self, shape: Shape, branches: list[Any]) -> None:
+        """An enum of another name is the one that is declared where only that can be meant: it has all symbols that were written,
+        none of its own name was written in its place, and no other is like it.
+        """
+        members = shape.members if isinstance(shape, UnionShape) else (shape,)
+        enums = [member for member in members if isinstance(member, EnumShape)]
+        written = [branch for branch in branches if isinstance(branch, dict) and branch["type"] == "enum"]
+        found = {id(schema): enum for schema in written for enum in enums if self._same(enum, schema)}
+        left = [enum for enum in enums if enum not in found.values()]
+        claims = [
+            (schema, enum)
+            for schema in written
+            if id(schema) not in found
+            for enum in left
+            if enum.enum.__members__.keys() >= set(schema["symbols"])
+        ]
+        for schema, enum in claims:
+            if sum(schema is other or enum is claimed for other, claimed in claims) == 1:
+                self._renamed.add((id(enum), id(schema)))
+
+    def _one(self, shape: Shape, schema: Any) -> Plan:
+        """The plan for a written type that is no union."""
         if isinstance(shape, UnionShape):
             return self._into_union(shape, schema)
         plan = self._single(shape, schema)
         if plan is None:
             raise _Unresolvable(
-                f": it was written as {_spell(schema)} and is {shape.label} today: "
+                f": it was written as {_spell(schema)} and is {shape.label} today: {_was_renamed(shape, schema)}"
                 "keep the old type under the old name, and add a field for the new one"
             )
         return plan
@@ -272,7 +208,9 @@ class _Resolver:
                 return _scalar(wanted, schema)
             case DecimalShape() if kind == "bytes" and _logical(schema) == "decimal":
                 return DecimalPlan(schema["precision"], schema.get("scale", 0))
-            case EnumShape() if kind == "enum" and self._same(shape, schema):
+            case EnumShape() if kind == "enum" and (
+                self._same(shape, schema) or (id(shape), id(schema)) in self._renamed
+            ):
                 return EnumPlan(tuple(schema["symbols"]), Members(shape))
             case ModelShape() if kind == "record" and self._same(shape, schema):
                 return self.record(shape, schema)
@@ -309,7 +247,9 @@ class _Resolver:
 
     def _into_union(self, shape: UnionShape, schema: Any) -> Plan:
         """One type was written, several are declared: the member that is exactly it, else the first that it can become."""
-        for member in sorted(shape.members, key=lambda member: not self._same(member, schema)):
+        for member in sorted(
+            shape.members, key=lambda member: (not self._same(member, schema), not _bears_name(member, schema))
+        ):
             try:
                 plan = self._single(member, schema)
             except _Unresolvable:
@@ -317,12 +257,12 @@ class _Resolver:
             if plan is not None:
                 return plan
         raise _Unresolvable(
-            f": it was written as {_spell(schema)} and is {shape.label} today: add the old type to the union"
+            f": it was written as {_spell(schema)} and is {shape.label} today: {_was_renamed(shape, schema)}add the old type to the union"
         )
 
     def _branch(self, shape: Shape, branch: Any) -> Plan:
         try:
-            return self._plan(shape, branch)
+            return self._one(shape, branch)
         except _Unresolvable as error:
             return RefusalPlan(str(error).removeprefix(": "))
 
@@ -336,8 +276,8 @@ class _Resolver:
                 return member is self._root
             case ModelShape(name=name, aliases=aliases):
                 return kind == "record" and schema["name"].rpartition(".")[2] in (name, *aliases)
-            case EnumShape(name=name):
-                return kind == "enum" and schema["name"].rpartition(".")[2] == name
+            case EnumShape(name=name, aliases=aliases):
+                return kind == "enum" and schema["name"].rpartition(".")[2] in (name, *aliases)
             case _:
                 return True
 
@@ -375,6 +315,22 @@ def _spell(schema: Any) -> str:
     if isinstance(schema, str):
         return schema
     return str(schema.get("logicalType") or schema.get("name") or schema["type"])
+
+
+def _bears_name(member: Shape, schema: Any) -> bool:
+    """Whether it is of today's name, and not of one that `member` had before."""
+    name = schema["name"] if isinstance(schema, dict) and "name" in schema else ""
+    return not isinstance(member, EnumShape | ModelShape) or name.rpartition(".")[2] == member.name
+
+
+def _was_renamed(shape: Shape, schema: Any) -> str:
+    """What to do where a class may bear another name than the one that was written."""
+    kinds = {"enum": EnumShape, "record": ModelShape}
+    kind = kinds.get(schema["type"]) if isinstance(schema, dict) else None
+    members = shape.members if isinstance(shape, UnionShape) else (shape,)
+    if kind is None or not any(isinstance(member, kind) for member in members):
+        return ""
+    return f"if the class was renamed, give it the old name with @stored_as({_spell(schema)!r}); else "
 
 
 def _under(field: str, error: Exception) -> str:

@@ -11,7 +11,7 @@ from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.body import body_reader, body_writer
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.reference import Read
-from eventsource.schemas.resolution import resolve
+from eventsource.schemas.resolution import DEEP_SCHEMA, resolve
 from eventsource.schemas.schema_text import SchemaText
 from eventsource.schemas.store import SchemaStore
 
@@ -86,6 +86,8 @@ class SingleObjectCodec(Generic[T]):
         except DecodeError as error:
             # It would be no other for the next value, and costs much more to find out than to say.
             read = _refuser(str(error))
+        except RecursionError:
+            read = _refuser(f"{self.schema.text.name}: {DEEP_SCHEMA}")
         self._readers[prefix] = read
         return read
 

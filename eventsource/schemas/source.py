@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 _DEEPEST: Final = 16  # Python takes 20 loops inside of one another
+MOST_LINES: Final = 20_000
+"""Of one module: what repeats itself in a schema must not multiply in the code for it."""
 
 
 class Unsupported(Exception):  # never leaves this package: the reference codec is taken then
@@ -25,6 +27,8 @@ class Lines:
         self._depth = 0
 
     def add(self, line: str) -> None:
+        if len(self.written) == MOST_LINES:
+            raise Unsupported("too much code")
         self.written.append("    " * self._depth + line)
 
     @contextmanager
@@ -49,17 +53,23 @@ class Source:
         self._title = title
         self._lines: list[str] = []
         self._scope: dict[str, Any] = {}
+        self._bound: dict[tuple[str, int], str] = {}
+        self._last: dict[str, int] = {}
 
     def bind(self, value: object, hint: str) -> str:
         """A name in the module for `value`: `hint`, made unique."""
         base = re.sub(r"\W", "_", hint, flags=re.ASCII)
-        name, number = base, 1
+        known = self._bound.get((base, id(value)))  # the scope keeps the value, and so its id
+        if known is not None and self._scope[known] is value:
+            return known
+        number = self._last.get(base, 0) + 1
+        name = base if number == 1 else f"{base}_{number}"
         while name in self._scope or hasattr(builtins, name) or keyword.iskeyword(name):
-            if self._scope.get(name) is value:
-                return name
             number += 1
             name = f"{base}_{number}"
+        self._last[base] = number
         self._scope[name] = value
+        self._bound[base, id(value)] = name
         return name
 
     def reserve(self, hint: str) -> str:
@@ -73,6 +83,8 @@ class Source:
     def add(self, lines: list[str]) -> int:
         """Adds functions; returns the number of their first line in the module."""
         first = len(self._lines) + 1
+        if first > MOST_LINES:
+            raise Unsupported("too much code")
         self._lines += [*lines, "", ""]
         return first
 

@@ -7,7 +7,9 @@ nothing about fencing, time-outs or concurrency: `eventsource_stack` gives a tes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from datetime import datetime
+from itertools import count
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -21,10 +23,10 @@ from eventsource.commands.arguments import (
     check_required_version,
     key_of,
     no_read_model,
-    trail_of,
 )
 from eventsource.commands.builtin import APPEND, LOAD
 from eventsource.commands.client_codecs import ClientCodecs
+from eventsource.commands.defaults import NO_DEFAULTS
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.history import AggregateHistory
 from eventsource.commands.loaded import Loaded
@@ -70,11 +72,35 @@ class TestApp:
         self._codecs = ClientCodecs(self._schemas)
         self._decoders = {name: EventDecoder(aggregate, self._schemas) for name, aggregate in app.aggregates.items()}
         self._recorded: list[Recorded] = []
-        self._command_count = 0
+        self._command_numbers = count(1)
+        self._defaults = NO_DEFAULTS
         self._failure: BaseException | None = None
         self._consumers: dict[str, MemoryConsumer] = {}
         for name, consumer in app.consumers.items():
             self._consumers[name] = consumer.in_memory(app)
+
+    def bound(
+        self,
+        *,
+        timeout: float | None = None,
+        actor: str = "",
+        correlation_id: str = "",
+        causation_id: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> TestApp:
+        """A view of this app with defaults for its requests, as `Client.bound` gives it.
+
+        In memory every answer is there at once: `timeout` is checked, and never over.
+        """
+        view = copy(self)
+        view._defaults = self._defaults.bound(
+            timeout=timeout,
+            actor=actor,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            metadata=metadata,
+        )
+        return view
 
     def send(
         self,
@@ -103,7 +129,7 @@ class TestApp:
             expected_version,
             command_id,
             sent_at,
-            trail_of(correlation_id, causation_id, actor, metadata),
+            self._defaults.trail(correlation_id, causation_id, actor, metadata),
         )
 
     def append(
@@ -133,7 +159,7 @@ class TestApp:
             expected_version,
             command_id,
             sent_at,
-            trail_of(correlation_id, causation_id, actor, metadata),
+            self._defaults.trail(correlation_id, causation_id, actor, metadata),
         )
 
     def load(
@@ -201,10 +227,10 @@ class TestApp:
     def _headers(
         self, type_: str, expected_version: int | None, command_id: str | None, sent_at: datetime | None, trail: Trail
     ) -> list[tuple[str, bytes]]:
-        self._command_count += 1
+        number = next(self._command_numbers)
         return command_headers(
             CommandHeaders(
-                command_id=command_id if command_id is not None else f"command-{self._command_count}",
+                command_id=command_id if command_id is not None else f"command-{number}",
                 type=type_,
                 source=f"/{self._names.prefix}/client",
                 sent_at_ms=ms_from_time(sent_at if sent_at is not None else self.clock.now()),

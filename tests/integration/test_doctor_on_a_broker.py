@@ -540,6 +540,36 @@ def test_records_that_are_not_the_frameworks_are_found_one_by_one(handled: Log) 
     }
 
 
+def test_foreign_records_in_the_meta_and_schemas_topics_are_skipped_and_named(handled: Log) -> None:
+    foreign = [
+        b"nonsense",
+        b"[" * 100_000,
+        b'{"topic_id": "' + b"0" * 32 + b'", "partitions": 1e400}',
+        b'{"a": 1' + b"0" * 5_000,
+    ]
+    for value in [*foreign, None]:
+        handled.write(handled.meta, 0, handled.events.encode(), value)
+        handled.write(handled.schemas, 0, b"%016x" % 7, value)
+    handled.write(handled.schemas, 0, b"no fingerprint", b"{}")
+    open_ = Producer({**handled.config, "transactional.id": f"{handled.meta}.foreign"})
+    open_.init_transactions(PATIENCE_SECONDS)
+    open_.begin_transaction()
+    for topic in (handled.meta, handled.schemas):
+        open_.produce(topic, b"{}", handled.events.encode(), 0)
+    open_.flush(PATIENCE_SECONDS)
+    try:
+        with handled.worker(), SHOP.connect(handled.settings) as client:
+            client.send(Counter, IN_PARTITION_0[0], Add(amount=1))
+        diagnosis = examine(SHOP, handled.settings, replay=False)
+        named = {finding.subject: str(finding) for finding in diagnosis.warnings if finding.rule == "foreign-entry"}
+        assert set(named) == {handled.meta, handled.schemas}
+        assert "and so are 5 others" in named[handled.meta]
+        assert "and so are 6 others" in named[handled.schemas]
+        assert not [finding for finding in diagnosis.dangers if finding.subject in named]
+    finally:
+        open_.abort_transaction(PATIENCE_SECONDS)
+
+
 def an_event(log: Log, index: int = 0) -> tuple[Record, EventHeaders]:
     record = log.read(log.events)[index]
     return record, read_event_headers(record.headers)

@@ -206,9 +206,41 @@ def test_records_that_are_no_schema_are_passed_over_and_named_when_asked_for(
     write(TEXT.hex.encode(), b"")
     store = make_store(wait_seconds=0)
     assert store.get(TEXT.fingerprint) == TEXT
-    for number, reason in ((1, "nests deeper"), (2, f"its text has the fingerprint {TEXT.hex}"), (3, "larger than")):
+    for number, reason in (
+        (1, "not that of a record's schema"),
+        (2, f"its text has the fingerprint {TEXT.hex}"),
+        (3, "500000 bytes"),
+    ):
         with pytest.raises(UnknownFingerprint, match=rf"damaged schema under {number:016x}: .*{reason}"):
             store.get(number)
+
+
+def test_a_text_is_parsed_when_it_is_asked_for_and_not_before(
+    make_store: MakeStore, write: Callable[[bytes, bytes | None], None]
+) -> None:
+    deep = '{"name":"a","type":' + "[" * 5_000 + "]" * 5_000 + "}"
+    number = fingerprint(deep)
+    write(b"%016x" % number, deep.encode())
+    store = make_store(wait_seconds=0)
+    store.register(TEXT)
+    assert store.get(TEXT.fingerprint) == TEXT
+    with pytest.raises(UnknownFingerprint, match=rf"damaged schema under {number:016x}: .*nests deeper"):
+        store.get(number)
+
+
+def test_a_transaction_that_somebody_left_open_hides_no_schema(
+    make_store: MakeStore, config: Config, topic: str
+) -> None:
+    foreign = Producer({**config, "transactional.id": f"{topic}.foreign"})
+    foreign.init_transactions(20)
+    foreign.begin_transaction()
+    foreign.produce(topic, b"{}", b"nonsense", partition=0)
+    foreign.flush(20)
+    try:
+        make_store().register(TEXT)
+        assert make_store(wait_seconds=0).get(TEXT.fingerprint) == TEXT
+    finally:
+        foreign.abort_transaction(20)
 
 
 def test_two_texts_under_one_fingerprint_in_the_topic_are_neither_read_nor_written(

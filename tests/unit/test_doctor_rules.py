@@ -15,7 +15,8 @@ from eventsource.doctor.facts import ClockReading
 from eventsource.doctor.probes import owned_topics
 from eventsource.domain import Aggregate, Command, Event, creates
 from eventsource.errors import BrokerUnavailable, LogError
-from eventsource.log.topics import TopicRecord, TopicState, topic_specs
+from eventsource.log.meta_topic import ForeignRecords, TopicRecord
+from eventsource.log.topics import TopicState, topic_specs
 from eventsource.settings import MAX_TRANSACTION_COMMANDS, KafkaSettings, Settings, WorkerSettings
 
 DANGER, WARNING = Severity.DANGER, Severity.WARNING
@@ -44,6 +45,7 @@ class Account(Aggregate, name="account"):
 BANK = App("bank", aggregates=[Account], partitions=2)
 SETTINGS = Settings(_env_file=None, kafka=KafkaSettings(bootstrap_servers="kafka:9092"))  # type: ignore[call-arg]
 COMMANDS, EVENTS, OUTCOMES = "bank.account.commands", "bank.account.events", "bank.account.outcomes"
+META = "bank.meta"
 BROKER = {
     "auto.create.topics.enable": "false",
     "offsets.retention.minutes": "525600",
@@ -99,6 +101,7 @@ def sound(settings: Settings = SETTINGS, app: App = BANK, **changes: Any) -> Fac
         strays=answered({}),
         clock=answered(ClockReading(1_000_000, 1_000_010, 1_000_005)),
         histories=answered(()),
+        foreign=answered({}),
     )
     return replace(facts, **changes)
 
@@ -491,6 +494,13 @@ BREACHES: list[tuple[str, Severity, Callable[[], Facts], str, str]] = [
         lambda: sound(clock=answered(ClockReading(0, 10, 3_600_010))),
         "clock is 3600 s behind the brokers'",
         "NTP",
+    ),
+    (
+        "foreign-entry",
+        WARNING,
+        lambda: sound(foreign=answered({META: ForeignRecords(3, [(f"{META}[0]@7", "the value is no JSON")])})),
+        f"{META}[0]@7 is not the framework's (the value is no JSON), and so are 2 others: it was skipped",
+        "topics apply",
     ),
     (
         "foreign-record",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eventsource import Aggregate, App, Command, Event, IdForm, creates
 from eventsource.commands.aggregate_codecs import AggregateCodecs
-from eventsource.commands.arguments import key_of
+from eventsource.commands.arguments import key_of, key_of_any
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import Status
@@ -158,6 +158,12 @@ def test_every_number_of_64_bits_and_every_uuid_is_of_its_form(number: int, iden
 def test_a_uuid_object_is_of_the_form_uuid() -> None:
     box, identity = aggregate(UUID), uuid4()
     assert key_of(box, identity) == str(identity).encode()
+
+
+def test_tools_read_what_is_older_than_the_form() -> None:
+    assert key_of_any("7") == b"7"
+    with pytest.raises(InvalidArgument):
+        key_of(aggregate(UUID), "7")
 
 
 def test_a_form_is_inherited_and_may_be_replaced() -> None:

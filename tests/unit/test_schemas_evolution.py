@@ -12,8 +12,9 @@ import pydantic
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from eventsource.errors import DecodeError, UnknownFingerprint
-from eventsource.schemas import MemorySchemaStore, MessageCodec
+from eventsource import Event, stored_as
+from eventsource.errors import DecodeError, DefinitionError, UnknownFingerprint
+from eventsource.schemas import MemorySchemaStore, MessageCodec, message_schema
 
 Money = Annotated[Decimal, Field(max_digits=18, decimal_places=2)]
 
@@ -234,8 +235,113 @@ def test_members_of_an_enum_are_found_by_name_or_by_a_kept_one() -> None:
     assert change(Colour, Colour.RED, later) is later["CRIMSON"]
     with pytest.raises(DecodeError, match=r"message\.field: Colour has no member BLUE today: keep it"):
         change(Colour, Colour.BLUE, later)
-    with pytest.raises(DecodeError, match="written as Colour and is Later today"):
-        change(Colour, Colour.BLUE, Later)
+
+
+def symbols(name: str, *members: str) -> Any:
+    return enum.Enum(name, members)
+
+
+RED_BLUE, RED_GREEN = symbols("Paint", "RED", "BLUE"), symbols("Shade", "RED", "GREEN")
+
+
+def test_a_renamed_enum_that_has_all_symbols_is_read_without_an_alias() -> None:
+    class Later(enum.Enum):
+        CRIMSON = 7
+        RED = 7
+        BLUE = 8
+
+    assert change(Colour, Colour.BLUE, Later) is Later.BLUE
+    assert change(Colour, Colour.RED, Later | None) is Later.CRIMSON
+    assert change(Colour | None, Colour.RED, Later) is Later.CRIMSON
+    assert change(list[Colour], [Colour.RED], list[Later | int]) == [Later.CRIMSON]
+    assert change(dict[Colour, int], {Colour.RED: 1}, dict[Later, int]) == {Later.CRIMSON: 1}
+
+
+def test_a_renamed_enum_without_all_symbols_names_the_mend() -> None:
+    with pytest.raises(
+        DecodeError, match=r"written as Colour and is Shade today: .* give it the old name with @stored_as\('Colour'\)"
+    ):
+        change(Colour, Colour.RED, RED_GREEN)
+
+
+def test_of_renamed_enums_none_is_guessed() -> None:
+    other = symbols("Hue", "RED", "BLUE")
+    for written, today in [
+        (RED_BLUE, Colour | other),  # two could be meant
+        (RED_BLUE | Colour, other | None),  # two were written in its place
+        (RED_BLUE | Colour, Colour | None),  # it was written itself
+    ]:
+        with pytest.raises(DecodeError, match=r"written as Paint .*@stored_as\('Paint'\)"):
+            change(written, RED_BLUE["BLUE"], today)
+    assert change(RED_BLUE | Colour, RED_BLUE["BLUE"], Colour | other) is other["BLUE"]
+    assert change(RED_BLUE | Colour, Colour.BLUE, Colour | other) is Colour.BLUE
+
+
+def test_nested_types_keep_the_names_that_they_are_given() -> None:
+    @stored_as("Colour")
+    class Painted(enum.Enum):
+        RED = 1
+        GREEN = 2
+        BLUE = 3
+
+    @stored_as("pet", aliases=["Dog"])
+    class Hound(BaseModel):
+        name: str
+
+    @stored_as("Hue", aliases=["Shade"])
+    class Tone(enum.Enum):
+        GREEN = 1
+
+    assert change(Colour, Colour.RED, Painted) is Painted.RED
+    assert change(Cat | Dog, Dog(name="Rex"), Cat | Hound) == Hound(name="Rex")
+    assert change(RED_GREEN, RED_GREEN["GREEN"], Tone) is Tone.GREEN
+    with pytest.raises(DecodeError, match="Tone has no member RED today"):
+        change(RED_GREEN, RED_GREEN["RED"], Tone)
+    assert change(Hound, Hound(name="Rex"), Hound | Cat) == Hound(name="Rex")
+
+
+def test_a_name_of_today_counts_before_one_of_before() -> None:
+    @stored_as("Hound", aliases=["Dog"])
+    class Hound(BaseModel):
+        name: str = ""
+
+    assert change(Dog, Dog(name="Rex"), Hound | Dog) == Dog(name="Rex")
+
+
+def test_a_given_name_is_what_is_written_and_no_name_changes_nothing() -> None:
+    @stored_as("Dog")
+    class Hound(BaseModel):
+        name: str = ""
+
+    class Puppy(Hound):
+        pass
+
+    def text(model: type[BaseModel]) -> str:
+        message = pydantic.create_model("Message", pet=(model, ...))
+        return message_schema(message, "message").text.text
+
+    assert text(Hound) == text(Dog)
+    assert '"name":"Puppy"' in text(Puppy)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "1a", "a-b", "a.b", "\ud800", None, 7])
+def test_a_name_that_avro_does_not_allow_is_refused(name: Any) -> None:
+    with pytest.raises(DefinitionError, match="is no name of a nested type"):
+        stored_as(name)
+    with pytest.raises(DefinitionError, match="is no name of a nested type"):
+        stored_as("Name", aliases=[name])
+
+
+def test_a_name_is_given_once_and_to_classes_that_have_none() -> None:
+    with pytest.raises(DefinitionError, match="given twice"):
+        stored_as("Name", aliases=["Name"])
+    with pytest.raises(DefinitionError, match="is for classes"):
+        stored_as("Name")(7)  # type: ignore[type-var]
+    with pytest.raises(DefinitionError, match="is a message, which has a name already"):
+
+        @stored_as("Name")
+        class Painted(Event, name="painted"):
+            pass
 
 
 class Cat(BaseModel):

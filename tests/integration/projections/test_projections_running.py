@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -22,21 +23,26 @@ from bank_app import (
     Statement,
     bank,
 )
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text, update
 
 from eventsource.app import App
 from eventsource.errors import (
     DatabaseUnavailable,
     ForkDetected,
+    LogError,
     NotCaughtUp,
     OffsetLost,
     ProjectionFailed,
     ReadModelOutdated,
+    ReadModelReadOnly,
+    Retriable,
     TopicMismatch,
 )
+from eventsource.log.admin import LogAdmin
 from eventsource.log.token import Token
 from eventsource.settings import WorkerSettings
 from projections import Projection, projects
+from projections.feed import find_topics
 
 
 @pytest.fixture
@@ -70,14 +76,61 @@ def test_events_become_rows_that_a_token_waits_for(log, run, reader):
         assert session.execute(text("SELECT count(*) FROM balances")).scalar() == 2
 
 
-def test_a_session_cannot_write(log, run, reader):
+def changed(session):
+    session.scalars(select(Balance)).one().owner = "Bea"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda session: session.add(Balance(account_id="x", owner=None)),
+        lambda session: session.add_all([Balance(account_id="x", owner=None)]),
+        lambda session: session.merge(Balance(account_id="x", owner=None)),
+        lambda session: session.delete(session.scalars(select(Balance)).one()),
+        lambda session: session.execute(insert(Balance).values(account_id="x", balance=0, events=0)),
+        lambda session: session.execute(update(Balance).values(owner="Bea")),
+        lambda session: session.execute(text("DELETE FROM balances")),
+        lambda session: session.bulk_save_objects([Balance(account_id="x", owner=None)]),
+        changed,
+        lambda session: (changed(session), session.commit()),
+        lambda session: (changed(session), session.scalars(select(Balance)).all()),
+    ],
+)
+def test_a_session_cannot_write_and_says_so(log, run, reader, tables, write):
+    run(Balances)
+    (token,) = log.write(("a", Opened(owner="Ada")))
+    reader.wait_for(token, 10)
+    with pytest.raises(ReadModelReadOnly, match="'balances' is read-only") as caught, reader.session() as session:
+        write(session)
+    assert not isinstance(caught.value, Retriable)
+    assert tables("SELECT account_id, owner FROM balances") == [("a", "Ada")]
+
+
+def test_what_is_expunged_from_a_session_is_the_callers(log, run, reader):
     run(Balances)
     (token,) = log.write(("a", Opened(owner="Ada")))
     reader.wait_for(token, 10)
     with reader.session() as session:
-        session.add(Balance(account_id="x", owner=None))
-        with pytest.raises(Exception, match="read-only transaction"):
-            session.flush()
+        row = session.scalars(select(Balance)).one()
+        session.expunge(row)
+        row.owner = "Bea"
+
+
+def test_unknown_tokens_share_one_admin_client_and_one_question_a_second(log, run, reader, monkeypatch):
+    run(Balances)
+    (token,) = log.write(("a", Opened(owner="Ada")))
+    made, asked = [], []
+    monkeypatch.setattr("projections.reader.LogAdmin", lambda *a, **k: made.append(LogAdmin(*a, **k)) or made[-1])
+    monkeypatch.setattr("projections.reader.find_topics", lambda *a: asked.append(a) or find_topics(*a))
+    for number in range(20):
+        with pytest.raises(TopicMismatch):
+            reader.wait_for(replace(token, topic_id=bytes([number]) * 16), 1)
+    assert len(made) == 1
+    assert len(asked) < 20
+    reader.wait_for(token, 10)
+    reader.close()
+    with pytest.raises(LogError, match="closed"):
+        made[0].broker_ids()
 
 
 def test_several_workers_share_the_partitions(log, run, until, reader, tables):

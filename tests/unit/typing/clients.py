@@ -77,3 +77,17 @@ def handing_on(loaded: Loaded[Account], pending: Pending[Loaded[Account]]) -> Lo
 
     pending.add_done_callback(told)
     return loaded
+
+
+def binding(client: Client, app: TestApp) -> None:
+    view = client.bound(actor="ada", timeout=3, metadata={"tenant": "t-1"})
+    assert_type(view, Client)
+    assert_type(view.send(Account, "acc-1", Deposit(amount=Decimal(1))), Receipt)
+    assert_type(view.bound(correlation_id="c-1"), Client)
+    client.bound("ada")  # wrong
+    client.bound(metadata={"tenant": 1})  # wrong
+    assert_type(app.bound(actor="ada"), TestApp)
+
+
+async def binding_in_a_coroutine(client: Client) -> None:
+    assert_type(await client.bound(actor="ada").submit(Account, "acc-1", Deposit(amount=Decimal(1))), Receipt)
