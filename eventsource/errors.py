@@ -33,6 +33,10 @@ class UnresolvedReference(DefinitionError):
     """Raised when a message's annotation names a class that is not defined (yet). Define it before the message is used."""
 
 
+class NaiveDatetimeWarning(UserWarning):
+    """Given while a message is defined: a field takes datetimes without a time zone. The text names the field and what to write."""
+
+
 class SettingsError(EventSourceError):
     """Raised when a setting is missing or wrong. The text names the setting and where it was read from."""
 

@@ -13,11 +13,10 @@ from eventsource.domain.annotations import name_of
 from eventsource.domain.context import Context
 from eventsource.domain.copying import copier, is_changeable
 from eventsource.domain.dispatch import Dispatch
-from eventsource.domain.exact import check_exact_fields
 from eventsource.domain.handlers import Handler
 from eventsource.domain.ids import IdForm
 from eventsource.domain.invariants import Invariant, invariants_of
-from eventsource.domain.message import Command, Event, Message
+from eventsource.domain.message import Command, Event, Message, complete_message
 from eventsource.errors import DefinitionError, InvalidArgument
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ def _only(kind: type[M], by_name: Mapping[str, type[Message]]) -> Mapping[str, t
 
 
 def _check_complete(aggregate: type, message: type[Message]) -> None:
-    if not check_exact_fields(message) or not message.__pydantic_complete__:
+    if not complete_message(message) or not message.__pydantic_complete__:
         raise DefinitionError(
             f"{name_of(message)}, which {name_of(aggregate)} uses, has a field whose type is not defined yet: define or "
             "import that type above the message"

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from eventsource.domain.annotations import name_of
+from eventsource.domain.annotations import annotations_of, name_of
 from eventsource.domain.exact import check_exact_fields
+from eventsource.domain.naive_datetimes import warn_of_naive_datetimes
 from eventsource.errors import DefinitionError
 from eventsource.names import check_name
 
@@ -15,9 +16,10 @@ from eventsource.names import check_name
 class Message(BaseModel):
     """A frozen pydantic model whose name in the log is given, never derived from where its class lives.
 
-    Class arguments: `name`, lower-case words joined by hyphens; `aliases`, the names that it bore before;
-    `abstract=True` instead of a name for a base that only shares fields. Unknown fields are refused when a message is
-    made. A class that breaks a rule is refused with `DefinitionError` while it is defined.
+    Class arguments: `name`, lower-case words joined by hyphens; `aliases`, the names that it bore before; `abstract=True` instead of a
+    name for a base that only shares fields; `naive_datetimes=True`, for subclasses too, where fields annotated with `datetime` may hold
+    times without a zone (otherwise a `NaiveDatetimeWarning` reports such fields). Unknown fields are refused when a message is made. A
+    class that breaks a rule is refused with `DefinitionError` while it is defined.
     """
 
     # Arbitrary types pass pydantic only to be refused by `check_exact_fields`, which names the field and the mend.
@@ -28,12 +30,22 @@ class Message(BaseModel):
     message_revision: ClassVar[int] = 1
     message_abstract: ClassVar[bool] = True
     message_kind: ClassVar[str] = "message"
+    message_naive_datetimes: ClassVar[bool] = False
+    message_is_complete: ClassVar[bool] = False
 
     def __init_subclass__(
-        cls, *, name: str | None = None, aliases: tuple[str, ...] = (), abstract: bool = False
+        cls,
+        *,
+        name: str | None = None,
+        aliases: tuple[str, ...] = (),
+        abstract: bool = False,
+        naive_datetimes: bool | None = None,
     ) -> None:
         super().__init_subclass__()
         cls.message_revision = 1
+        cls.message_is_complete = False
+        if naive_datetimes is not None:
+            cls.message_naive_datetimes = _checked_flag(cls, naive_datetimes)
         _take_name(cls, name, aliases, abstract=abstract)
 
     @classmethod
@@ -42,7 +54,30 @@ class Message(BaseModel):
         if cls.__pydantic_generic_metadata__["parameters"]:
             _check_generic(cls)
         elif cls.__pydantic_fields_complete__:
-            check_exact_fields(cls)
+            complete_message(cls)
+
+
+def complete_message(cls: type[Message]) -> bool:
+    """Checks the fields of a message once all their types are known, at its definition or when an aggregate uses it.
+
+    Returns whether they are. Raises `NoExactForm`; warns once of fields that take datetimes without a time zone.
+    """
+    if not check_exact_fields(cls):
+        return False
+    if not cls.message_is_complete:
+        cls.message_is_complete = True
+        if not cls.message_naive_datetimes:
+            own = cls.__pydantic_fields__ if _is_parametrised(cls) else annotations_of(cls)
+            warn_of_naive_datetimes(cls, frozenset(own))
+    return True
+
+
+def _checked_flag(cls: type[Message], naive_datetimes: object) -> bool:
+    if not isinstance(naive_datetimes, bool):
+        raise DefinitionError(
+            f"{cls.message_kind} {name_of(cls)} has naive_datetimes={naive_datetimes!r}: give True or False"
+        )
+    return naive_datetimes
 
 
 def _take_name(cls: type[Message], name: str | None, aliases: tuple[str, ...], *, abstract: bool) -> None:
@@ -129,8 +164,9 @@ class Event(Message, abstract=True):
         revision: int = 1,
         aliases: tuple[str, ...] = (),
         abstract: bool = False,
+        naive_datetimes: bool | None = None,
     ) -> None:
-        super().__init_subclass__(name=name, aliases=aliases, abstract=abstract)
+        super().__init_subclass__(name=name, aliases=aliases, abstract=abstract, naive_datetimes=naive_datetimes)
         if not isinstance(revision, int) or isinstance(revision, bool) or revision < 1:
             raise DefinitionError(f"event {name_of(cls)} has revision={revision!r}: give a whole number from 1 upwards")
         cls.message_revision = revision
