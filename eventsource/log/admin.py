@@ -113,12 +113,15 @@ class LogAdmin:
         while True:
             left_seconds = max(0.1, deadline - time.monotonic())
             try:
-                return client.list_topics(timeout=min(_METADATA_TRY_SECONDS, left_seconds))
+                found = client.list_topics(timeout=min(_METADATA_TRY_SECONDS, left_seconds))
             except KafkaException as error:
                 # Connections that fail at every broker need no patience: librdkafka reports that to its error callback.
                 client.poll(0)
                 if self._connection_errors.all_down or time.monotonic() >= deadline:
                     raise self._translate(error, "asking for metadata") from error
+            else:
+                self._connection_errors.answered()
+                return found
 
     def _translate(self, error: KafkaException, doing: str) -> LogError:
         failed, connection = error.args[0], self._connection_errors
@@ -272,11 +275,13 @@ class LogAdmin:
 
     def _result(self, future: Any, doing: str) -> Any:
         try:
-            return future.result(self._timeout + 1)
+            found = future.result(self._timeout + 1)
         except KafkaException as error:
             raise self._translate(error, doing) from error
         except FutureTimeout as error:
             raise self._no_answer(doing) from error
+        self._connection_errors.answered()
+        return found
 
     def _no_answer(self, doing: str) -> LogError:
         client, connection = self._open, self._connection_errors

@@ -22,6 +22,7 @@ class ConnectionErrors:
     def __init__(self) -> None:
         self._reason = ""
         self._telling = False
+        self._has_answered = False
         self.all_down = False
         self.denied = False
 
@@ -40,8 +41,14 @@ class ConnectionErrors:
     @property
     def reason(self) -> str:
         """The reason; empty while nothing was reported."""
-        return self._reason or (_CLOSED if self.all_down else "")
+        return self._reason or (_CLOSED if self.all_down and not self._has_answered else "")
+
+    def answered(self) -> None:
+        """A broker has answered: what was reported before says nothing of later, and the settings are right."""
+        if not self._has_answered or self._reason or self.all_down:
+            self._has_answered = True
+            self.clear()
 
     def clear(self) -> None:
-        """Forgets what was reported: a broker has answered, or another request begins."""
+        """Forgets what was reported."""
         self._reason, self._telling, self.all_down, self.denied = "", False, False, False

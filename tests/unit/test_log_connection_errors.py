@@ -33,6 +33,15 @@ def test_a_listener_that_hangs_up_without_a_word_is_suspected_of_another_protoco
     assert "requires TLS or SASL" in noted.reason
 
 
+def test_brokers_that_have_answered_once_have_the_right_settings() -> None:
+    noted = ConnectionErrors()
+    noted(LOGIN)
+    noted.answered()
+    assert (noted.reason, noted.all_down, noted.denied) == ("", False, False)
+    noted(DOWN)
+    assert noted.reason == ""
+
+
 def test_what_was_reported_before_says_nothing_of_now() -> None:
     noted = ConnectionErrors()
     noted(LOGIN)
