@@ -43,7 +43,6 @@ class ClientConnection:
         with ExitStack() as opened:
             self.admin = LogAdmin(config, request_timeout_seconds=kafka.request_timeout_seconds)
             opened.callback(self.admin.close)
-            self.admin.check_reachable()
             self.routes = Routes.find(app, names, self.admin)
             self.schemas = KafkaSchemaStore(
                 names.schemas, config, request_timeout_seconds=kafka.request_timeout_seconds, clock=clock

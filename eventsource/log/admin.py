@@ -38,6 +38,7 @@ class TopicDescription:
 
 
 _METADATA_TRY_SECONDS: Final = 0.25
+_LOOK_SECONDS: Final = 0.1
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _ENDS: Final = (_EARLIEST, _LATEST)
@@ -85,10 +86,6 @@ class LogAdmin:
         view = copy(self)
         view._timeout = seconds
         return view
-
-    def check_reachable(self) -> None:
-        """Raises `BrokerUnavailable` or `AccessDenied`, with librdkafka's reason, as soon as no broker can be reached."""
-        self._metadata()
 
     def broker_count(self) -> int:
         """How many brokers the cluster has. Raises `BrokerUnavailable`."""
@@ -155,12 +152,10 @@ class LogAdmin:
         futures = self._client.describe_topics(TopicCollection(names), request_timeout=self._timeout)
         for name, future in futures.items():
             try:
-                found[name] = future.result(self._timeout + 1)
+                found[name] = self._wait(future, f"describing topic {name}")
             except KafkaException as error:
                 if error.args[0].code() not in MISSING:
                     raise self._translate(error, f"describing topic {name}") from error
-            except FutureTimeout as error:
-                raise self._no_answer(f"describing topic {name}") from error
         return found
 
     def topic_configs(self, topics: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -189,12 +184,10 @@ class LogAdmin:
             return
         for name, future in self._client.create_topics(list(topics), request_timeout=self._timeout).items():
             try:
-                future.result(self._timeout + 1)
+                self._wait(future, f"making topic {name}")
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._translate(error, f"making topic {name}") from error
-            except FutureTimeout as error:
-                raise self._no_answer(f"making topic {name}") from error
         self.wait_until_described({topic.topic for topic in topics})
 
     def wait_until_described(self, names: set[str]) -> dict[str, TopicDescription]:
@@ -275,21 +268,39 @@ class LogAdmin:
 
     def _result(self, future: Any, doing: str) -> Any:
         try:
-            found = future.result(self._timeout + 1)
+            return self._wait(future, doing)
         except KafkaException as error:
             raise self._translate(error, doing) from error
-        except FutureTimeout as error:
-            raise self._no_answer(doing) from error
-        self._connection_errors.answered()
-        return found
+
+    def _wait(self, future: Any, doing: str) -> Any:
+        """What the brokers answer. Raises `KafkaException`; `BrokerUnavailable` or `AccessDenied` where none answers in time.
+
+        Brokers that have answered before may be away for a moment. At first contact, that none can be reached is an error at once.
+        """
+        client, connection = self._client, self._connection_errors
+        deadline = time.monotonic() + self._timeout + 1
+        while True:
+            left_seconds = deadline - time.monotonic()
+            try:
+                found = future.result(max(0.0, min(left_seconds, _LOOK_SECONDS)))
+            except FutureTimeout as error:
+                client.poll(0)  # gives reasons to the error callback
+                if left_seconds <= 0 or (connection.all_down and not connection.has_answered):
+                    raise self._no_answer(doing) from error
+            except KafkaException as error:
+                if error.args[0].code() > 0:  # a broker's own, so one has answered
+                    connection.answered()
+                raise
+            else:
+                connection.answered()
+                return found
 
     def _no_answer(self, doing: str) -> LogError:
-        client, connection = self._open, self._connection_errors
-        if client is not None:
-            client.poll(0)  # gives the reason to the error callback
+        connection = self._connection_errors
         if connection.denied and connection.all_down:
             return access_denied(doing, connection.reason)
-        return broker_unavailable(f"{doing}: none within {self._timeout:g} s", self._bootstrap, connection.reason)
+        in_time = "" if connection.all_down else f": none within {self._timeout:g} s"
+        return broker_unavailable(f"{doing}{in_time}", self._bootstrap, connection.reason)
 
 
 def _is_settling(error: LogError) -> bool:

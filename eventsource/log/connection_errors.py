@@ -22,7 +22,7 @@ class ConnectionErrors:
     def __init__(self) -> None:
         self._reason = ""
         self._telling = False
-        self._has_answered = False
+        self.has_answered = False
         self.all_down = False
         self.denied = False
 
@@ -41,12 +41,12 @@ class ConnectionErrors:
     @property
     def reason(self) -> str:
         """The reason; empty while nothing was reported."""
-        return self._reason or (_CLOSED if self.all_down and not self._has_answered else "")
+        return self._reason or (_CLOSED if self.all_down and not self.has_answered else "")
 
     def answered(self) -> None:
         """A broker has answered: what was reported before says nothing of later, and the settings are right."""
-        if not self._has_answered or self._reason or self.all_down:
-            self._has_answered = True
+        if not self.has_answered or self._reason or self.all_down:
+            self.has_answered = True
             self.clear()
 
     def clear(self) -> None:
