@@ -10,6 +10,10 @@ class Limits:
     """Bounds that are checked before anything is decoded, so that a few bytes cannot cost much memory or the stack."""
 
     body_bytes: int = 16 * 1024 * 1024
+    elements: int = 1_000_000
+    """Items of lists, sets and dicts in a message, all together."""
+    memory_bytes: int = 96 * 1024 * 1024
+    """What a message may take in memory, roughly."""
     schema_bytes: int = 256 * 1024
     schema_depth: int = 64
     """Levels of brackets in a schema's JSON text."""
@@ -24,3 +28,5 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+STATE_LIMITS = Limits(elements=16 * 1024 * 1024, memory_bytes=1 << 30)
+"""For a state between an owner and its own disk: nobody else writes there, and the memory budget counts it."""

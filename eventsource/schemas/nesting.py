@@ -24,7 +24,7 @@ class NestingCheck:
 
         Raises `EOFError`, `IndexError` or `ValueError` for a body that is malformed.
         """
-        cursor = _Cursor(body)
+        cursor = Cursor(body)
         # A stack of our own: one iterator over the types still to be read per open level.
         levels: list[Iterator[Any]] = [iter((self._schema,))]
         while levels:
@@ -48,7 +48,7 @@ class NestingCheck:
                     return True
         return False
 
-    def _level(self, schema: dict[str, Any], cursor: _Cursor) -> Iterator[Any] | None:
+    def _level(self, schema: dict[str, Any], cursor: Cursor) -> Iterator[Any] | None:
         match schema["type"]:
             case "record":
                 return iter([field["type"] for field in schema["fields"]])
@@ -63,10 +63,12 @@ class NestingCheck:
         return None
 
 
-class _Cursor:
-    def __init__(self, body: bytes) -> None:
+class Cursor:
+    """A place in a body. Its methods raise `EOFError`, `IndexError` or `ValueError` for what is malformed."""
+
+    def __init__(self, body: bytes, start: int = 0) -> None:
         self._body = body
-        self._position = 0
+        self._position = start
 
     def long(self) -> int:
         shift = result = 0
