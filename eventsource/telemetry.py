@@ -47,6 +47,8 @@ RUNNER_FAILURES: Final = "eventsource.runner.failures"
 """Counter: errors that stopped a runner (`commands/account`, `projection/balances`) and do not pass, by `reason`."""
 RUNNERS_FAILED: Final = "eventsource.runner.failed"
 """Up-down counter: 1 from such an error until the runner works again, else 0, by `runner`."""
+REPLIES_DROPPED: Final = "eventsource.replies.dropped"
+"""Counter: replies that could not be delivered, by `reason` (librdkafka's name of the error)."""
 SEND_SECONDS: Final = "eventsource.client.send.duration"
 """Histogram, seconds: from sending a command to its answer, by `outcome`."""
 
@@ -149,6 +151,15 @@ class PartitionFailureMetrics:
     def failed(self, partition: int, change: int) -> None:
         """A partition is failed from now on (1), or no longer (-1)."""
         self._failed.add(change, {"aggregate": self._aggregate, "partition": partition})
+class ReplyMetrics:
+    """What the sender of replies counts."""
+
+    def __init__(self) -> None:
+        self._dropped = metrics.get_meter(SCOPE).create_counter(REPLIES_DROPPED, "{reply}")
+
+    def dropped(self, reason: str, replies: int) -> None:
+        """Clients do not get these answers."""
+        self._dropped.add(replies, {"reason": reason})
 
 
 class ClientTelemetry:

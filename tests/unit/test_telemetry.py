@@ -180,6 +180,7 @@ def test_every_other_measure_has_its_name(reader: InMemoryMetricReader) -> None:
     owner.taken_over(1.5)
     owner.looked_up(2, 3)
     owner.checkpointed(0.1)
+    telemetry.ReplyMetrics().dropped("_UNKNOWN_PARTITION", 3)
     telemetry.ClientTelemetry().answered(trace.INVALID_SPAN, "account", "accepted", 0.01, failed=False)
     runner, partitions = telemetry.RunnerMetrics("projection/balances"), telemetry.PartitionFailureMetrics("account")
     runner.failure(ValueError())
