@@ -19,12 +19,13 @@ COMPILE = "EVENTSOURCE_COMPILE"
 # What runs for every command and every event that is replayed. Left out is what user code subclasses or calls back into: classes
 # of messages and aggregates, and what codecs call, which is code generated at run time.
 MODULES = {
-    "eventsource/domain": ("copying", "dispatch"),
+    "eventsource/domain": ("copying", "dispatch", "purity"),
     "eventsource/schemas": ("codec", "single_object", "state_codec"),
     "eventsource/log": ("deliveries", "events", "header_reading", "headers", "record", "transactions"),
     "eventsource/commands": (
         *(
             "answer_ages",
+            "checks",
             "deduplication",
             "facts",
             "generations",

@@ -141,6 +141,20 @@ class InvariantBroken(CommandError):
         self.invariant = invariant
 
 
+class DecisionChangedState(CommandError):
+    """Raised when a method with `@decides` or `@creates` changed the aggregate instead of only returning events. Nothing was written
+    and the change was undone: make it in the method that applies the event.
+    """
+
+    def __init__(self, aggregate: str, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"{aggregate}: the decision changed {', '.join(fields)}, and no event says so: return an event, and make the change in the "
+            "method that applies it"
+        )
+        self.aggregate = aggregate
+        self.fields = tuple(fields)
+
+
 class Expired(CommandError):
     """Raised when a command is older than the deduplication window. It was not executed now; whether it was before is not known any
     more: look at the aggregate, and send it under a new command id if it has not taken effect.

@@ -151,6 +151,8 @@ class PartitionFailureMetrics:
     def failed(self, partition: int, change: int) -> None:
         """A partition is failed from now on (1), or no longer (-1)."""
         self._failed.add(change, {"aggregate": self._aggregate, "partition": partition})
+
+
 class ReplyMetrics:
     """What the sender of replies counts."""
 

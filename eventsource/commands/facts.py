@@ -10,7 +10,6 @@ from eventsource.commands.request import Request
 from eventsource.commands.states import Written
 from eventsource.commands.status import Outcome
 from eventsource.domain import Event
-from eventsource.domain.copying import detacher
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import DecodeError, MessageTooLarge
 from eventsource.log.headers import (
@@ -28,7 +27,7 @@ from eventsource.log.headers import (
 from eventsource.log.partitioner import short_key
 from eventsource.log.record import Outgoing
 from eventsource.names import Names
-from eventsource.schemas import MessageCodec, record_fields, written_fingerprint
+from eventsource.schemas import LoggedForm, MessageCodec, logged_form, record_fields, written_fingerprint
 
 EventRecords: Any  # either of two classes, which mypyc must not take for one
 try:
@@ -36,11 +35,9 @@ try:
 except ImportError:  # it was not compiled
     from eventsource.log.event_records import EventRecords
 
-_Writing = tuple[
-    Callable[[Any], bytes], tuple[str, bytes], Callable[[bytes], Event], bool, Callable[[Any], Event] | None
-]
-"""How events of a class are written and read again: value, `ce_type`, reader; whether they can hold something changeable; and if so
-how a copy of an event is made that is nobody else's, unless that takes reading its value."""
+_Writing = tuple[Callable[[Any], bytes], tuple[str, bytes], Callable[[bytes], Event], LoggedForm | None]
+"""How events of a class are written and read again: value, `ce_type`, reader; and what finds without reading what reading gives, where
+that can be."""
 
 
 _HEADER_BYTES: Final = EVENT_FIXED.size + 200
@@ -49,8 +46,8 @@ _HEADER_BYTES: Final = EVENT_FIXED.size + 200
 EventsWritten = tuple[list[Outgoing], tuple[Event, ...], Written]
 """The records; the events to apply, and how they are read again.
 
-Those to apply are the command's own where nothing in them can be changed. Else they hold nothing that anybody else does: the state may
-keep a part of them and change it later, as it will after a replay.
+Those to apply are what a replay reads: identical values, of which nothing that can be changed is held by anybody else. They are the
+command's own where those come back as they are.
 """
 
 
@@ -76,7 +73,7 @@ class FactRecords:
         records = EventRecords(names.events(definition.name), partition, self._source, commands_topic_id)
         self._event: Callable[..., Outgoing] = records.event
         self._codecs = {name: codecs.events.codec(event) for name, event in definition.events.items()}
-        self._by_class = {event: _writing(codecs, definition, event) for event in definition.events.values()}
+        self._by_class = {event: _writing(codecs, event) for event in definition.events.values()}
         self._outcomes = codecs.outcomes
         self._schemas = codecs.schemas
         self._appendable: set[tuple[int, int]] = set()
@@ -99,11 +96,11 @@ class FactRecords:
         other_bytes = _HEADER_BYTES + 4 * len(command_id) + len(self.source) + len(command.key) + len(trail)
         if traceparent is not None:
             other_bytes += len(traceparent)
-        own: list[Event] | None = None
+        own: list[Event] = []
         records: list[Outgoing] = []
         written: Written = []
         for index, event in enumerate(events, 1):
-            write, ce_type, read, changeable, detach = self._by_class[type(event)]
+            write, ce_type, read, in_log = self._by_class[type(event)]
             value = write(event)
             outgoing = self._event(
                 command, command_id, request.body_hash, trail, ce_type, value, version + index, index, count
@@ -115,11 +112,9 @@ class FactRecords:
                 self._check_size(event, outgoing)
             records.append(outgoing)
             written.append((read, value))
-            if changeable:
-                if own is None:
-                    own = list(events)
-                own[index - 1] = detach(event) if detach is not None else read(value)
-        return records, events if own is None else tuple(own), written
+            applied = in_log(event) if in_log is not None else None
+            own.append(applied if applied is not None else read(value))
+        return records, tuple(own), written
 
     def _check_size(self, event: Event, outgoing: Outgoing) -> None:
         size_bytes = outgoing.size_bytes
@@ -171,16 +166,10 @@ class FactRecords:
         self._appendable.add((own.fingerprint, fingerprint))
 
 
-def _writing(codecs: AggregateCodecs, definition: AggregateDefinition[Any], event: type[Event]) -> _Writing:
+def _writing(codecs: AggregateCodecs, event: type[Event]) -> _Writing:
     codec = codecs.events.codec(event)
-    changeable = event in definition.changeable_events
-    return (
-        codec.encode,
-        type_header(event.message_name, event.message_revision),
-        codec.decode,
-        changeable,
-        detacher(event) if changeable else None,
-    )
+    ce_type = type_header(event.message_name, event.message_revision)
+    return codec.encode, ce_type, codec.decode, logged_form(codec.schema)
 
 
 def _passed_on(trail: Trail) -> Trail:

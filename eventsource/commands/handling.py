@@ -16,8 +16,9 @@ from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.builtin import APPEND, LOAD, unpack_events
+from eventsource.commands.checks import CommandChecks, Refused
 from eventsource.commands.dead_letters import dead_letter
-from eventsource.commands.deduplication import CLOCK_SKEW_MS, Answer, Deduplication
+from eventsource.commands.deduplication import Answer, Deduplication
 from eventsource.commands.facts import FactRecords
 from eventsource.commands.failures import FailureListener, code_of, log_failure, text_of
 from eventsource.commands.handled import Handled
@@ -28,7 +29,7 @@ from eventsource.commands.request import PendingReply, Request, context_of, read
 from eventsource.commands.schema_patience import SchemaPatience
 from eventsource.commands.states import AggregateStates, Current
 from eventsource.commands.status import Outcome, Status
-from eventsource.domain import Aggregate, Command, Event, Rejected
+from eventsource.domain import Aggregate, Command, Context, Event, Rejected
 from eventsource.errors import (
     AlreadyExists,
     BrokerUnavailable,
@@ -42,12 +43,10 @@ from eventsource.errors import (
     UnknownFingerprint,
 )
 from eventsource.log.headers import NO_CLIENT, event_id
-from eventsource.log.partitioner import partition_for
 from eventsource.log.record import Outgoing, Record
 from eventsource.names import Names
 from eventsource.telemetry import handling_span, trace_parent
 
-_HOUR_MS: Final = 3_600_000
 _SMALL_BYTES: Final = 4_096
 
 
@@ -77,9 +76,8 @@ class CommandHandling:
         self._dispatch = self.definition.dispatch
         self.memory = PartitionMemory(self.definition, window_ms, budget)
         self.partition = partition
-        self._partitions = app.partitions_of(aggregate)
+        self._checks = CommandChecks(self.definition, app.partitions_of(aggregate))
         self._max_bytes = max_event_bytes
-        self._refused: dict[int, str] = {}
         self._dead_letters_topic = names.dead_letters(self.definition.name)
         self._facts = FactRecords(self.definition, partition, names, commands_topic_id, codecs, max_event_bytes)
         self._source = self._facts.source
@@ -135,7 +133,7 @@ class CommandHandling:
 
     def commit(self, handled: Handled, offsets: list[int]) -> None:
         """Keeps what the batch changed; `offsets` are those of its records in the log."""
-        self._refused.clear()
+        self._checks.refused.clear()
         self._interrupted = False
         for span in self._spans:
             span.end()
@@ -161,7 +159,7 @@ class CommandHandling:
 
     def refuse(self, offset: int, reason: str) -> None:
         """Lets the command at this offset fail: what it leads to cannot be written, as was found by trying it alone."""
-        self._refused[offset] = reason
+        self._checks.refused[offset] = reason
 
     def replies(self, handled: Handled) -> list[tuple[int, bytes, bytes]]:
         """The replies of a batch that is committed: partition of the replies topic, client id, bytes of the `Reply`."""
@@ -200,9 +198,11 @@ class CommandHandling:
             return
         try:
             current = self.memory.find_aggregate(request.aggregate_id)
-            self._check(request, current)
+            self._checks.check(request, current, self.known)
+            if self.states.stopped:
+                self.states.check(request.aggregate_id)
             self._decide(request, current, handled)
-        except _Refused as refused:
+        except Refused as refused:
             self._refuse(request, handled, refused.status, refused.code, refused.details)
         except Rejected as rejected:
             self._reject(request, handled, rejected)
@@ -221,49 +221,19 @@ class CommandHandling:
     def _expiry(self) -> str:
         return json.dumps({"window_seconds": (self.known.window_ms or 0) / 1_000})
 
-    def _check(self, request: Request, current: Current | None) -> None:
-        """Everything that may be wrong with a command before the domain sees it."""
-        record, headers = request.record, request.headers
-        if request.error is not None:
-            raise request.error
-        if self._refused and record.offset in self._refused:
-            raise MessageTooLarge(self._refused[record.offset])
-        if current is None:  # one that is here is in the right place: no hash is computed for it
-            self._check_routing(record)
-        self.definition.check_id(request.aggregate_id)
-        window_ms = self.known.window_ms
-        if window_ms is not None:
-            if self.known.is_expired(headers.sent_at_ms, record.timestamp_ms):
-                raise _Refused(Status.EXPIRED, details={"window_seconds": window_ms / 1_000})
-            if headers.sent_at_ms - record.timestamp_ms > CLOCK_SKEW_MS:
-                raise HeaderError(
-                    f"sent_at lies {(headers.sent_at_ms - record.timestamp_ms) / _HOUR_MS:.1f} h after the broker's clock, so a "
-                    "repetition could not be told from a new command: set the sender's clock"
-                )
-        if headers.expected_version is not None:
-            version = current.version if current is not None else 0
-            if version != headers.expected_version:
-                raise _Refused(Status.VERSION_CONFLICT, details={"expected": headers.expected_version})
-        if self.states.stopped:
-            self.states.check(request.aggregate_id)
-
-    def _check_routing(self, record: Record) -> None:
-        if not record.key or partition_for(record.key, self._partitions) != record.partition:
-            raise HeaderError(
-                f"key {record.key!r} does not belong to partition {record.partition} of {self._partitions}: "
-                "the sender must compute it by murmur2, as docs/wire.md says"
-            )
-
     def _decide(self, request: Request, current: Current | None, handled: Handled) -> None:
         aggregate_id = request.aggregate_id
-        state, version = (current.state, current.version) if current is not None else (None, 0)
+        version = current.version if current is not None else 0
         if request.headers.type == APPEND:
             events = self._appended(request)
         else:
             command = self._command(request)
-            wanted = self._dispatch.wants_context(type(command), state is not None)
+            wanted = self._dispatch.wants_context(type(command), current is not None)
             context = context_of(request, version) if wanted else None
-            events = self._dispatch.decide(state, command, aggregate_id, context)
+            if current is None:
+                events = self._dispatch.decide(None, command, aggregate_id, context)
+            else:
+                events = self._decided(aggregate_id, current, command, context)
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
             return
@@ -272,6 +242,21 @@ class CommandHandling:
         handled.records += records
         handled.newest_event = after.index, request.headers.command_id, len(events)
         self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))
+
+    def _decided(
+        self, aggregate_id: str, current: Current, command: Command, context: Context | None
+    ) -> tuple[Event, ...]:
+        states = self.states
+        decision = states.begin_decision(aggregate_id, current)
+        try:
+            events = self._dispatch.decide(decision.state, command, aggregate_id, context)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a refusal must leave the aggregate as it was, too
+            states.end_decision(decision)
+            raise
+        states.end_decision(decision)
+        return events
 
     def _command(self, request: Request) -> Command:
         codec = self._commands.get(request.headers.type)
@@ -305,7 +290,7 @@ class CommandHandling:
             self.states.check(request.aggregate_id)
             current = self.memory.find_aggregate(request.aggregate_id)
             if current is None:
-                self._check_routing(request.record)
+                self._checks.check_routing(request.record)
             else:
                 if self._state_codec is None:
                     raise DecodeError(
@@ -354,7 +339,7 @@ class CommandHandling:
         if current is not None:
             answer.version, answer.offset, answer.index = current.version, current.offset, current.index
         # What the broker refused once is not copied, and leaves little: that might be refused too.
-        refused = request.record.offset in self._refused
+        refused = request.record.offset in self._checks.refused
         outgoing = self._outcome(request, answer)
         if refused and outgoing.size_bytes > _SMALL_BYTES:
             outgoing = self._outcome(without_extras(request), answer)
@@ -394,11 +379,3 @@ class CommandHandling:
             handled.replies.append(
                 PendingReply(client_id, partition, headers.command_id, request.body_hash, answer, reused, state)
             )
-
-
-class _Refused(Exception):
-    # Control flow within this module: never seen outside.
-
-    def __init__(self, status: Status, code: str = "", details: dict[str, Any] | None = None) -> None:
-        super().__init__(status)
-        self.status, self.code, self.details = status, code, details

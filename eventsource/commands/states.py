@@ -10,7 +10,8 @@ from eventsource.commands.failures import code_of, text_of
 from eventsource.commands.generations import Generations
 from eventsource.domain import Aggregate, Event
 from eventsource.domain.definition import AggregateDefinition
-from eventsource.errors import ForkDetected, TransactionAborted
+from eventsource.domain.purity import Outline, Purity, replaced_fields
+from eventsource.errors import DecisionChangedState, ForkDetected, TransactionAborted
 
 Written = list[tuple[Callable[[bytes], Event], bytes]]
 """Events as they were written: each one's value, and what reads it."""
@@ -40,6 +41,36 @@ class Current:
         self.written = None
 
 
+@dataclass(slots=True, init=False)
+class Decision:
+    """What a command is decided on, and what that was before."""
+
+    aggregate_id: str
+    current: Current
+    state: Aggregate[Any]
+    fields: dict[str, Any] | None
+    """The state's fields, where nothing in them can be changed; else None."""
+    before: Aggregate[Any] | None
+    """A twin of the state; None where its outline has to do."""
+    outline: Outline | None
+
+    def __init__(
+        self,
+        aggregate_id: str,
+        current: Current,
+        state: Aggregate[Any],
+        fields: dict[str, Any] | None,
+        before: Aggregate[Any] | None,
+        outline: Outline | None,
+    ) -> None:  # written out, as that of `Answer`
+        self.aggregate_id = aggregate_id
+        self.current = current
+        self.state = state
+        self.fields = fields
+        self.before = before
+        self.outline = outline
+
+
 class AggregateStates:
     """Copy on write: a batch changes copies, which replace the originals only when its transaction has committed."""
 
@@ -51,6 +82,8 @@ class AggregateStates:
         self.stopped: dict[str, str] = {}
         """The stopped aggregates and why."""
         self._edited: dict[str, Current] = {}
+        self._purity = Purity(definition.aggregate)
+        self._twin: tuple[str, Current] | None = None
 
     def find(self, aggregate_id: str) -> Current | None:
         """The aggregate as the commands handled so far leave it, or None where memory has none."""
@@ -77,6 +110,45 @@ class AggregateStates:
 
     # --- a batch -------------------------------------------------------------------------------------------------
 
+    def begin_decision(self, aggregate_id: str, current: Current) -> Decision:
+        """What to decide a command on: the state, or its copy where a decision may change something that is not seen to change.
+
+        `end_decision` is to be called afterwards, whatever the decision raised.
+        """
+        state, purity = current.state, self._purity
+        fields = purity.fields_if_unchangeable(state)
+        if fields is not None:
+            return Decision(aggregate_id, current, state, fields, None, None)
+        if current.written is None:
+            twin = Current(self._definition.copy(state), current.version, current.offset)
+            self._twin = aggregate_id, twin  # what the events are applied to, if the decision left it as it was
+            return Decision(aggregate_id, current, twin.state, None, state, None)
+        if purity.is_small(state):
+            return Decision(aggregate_id, current, state, None, self._definition.copy(state), None)
+        return Decision(aggregate_id, current, state, None, None, Outline(state))
+
+    def end_decision(self, decision: Decision) -> None:
+        """Raises `DecisionChangedState` if the decision changed the aggregate, which then is as it was before."""
+        current, state, fields = decision.current, decision.state, decision.fields
+        changed: list[str] = []
+        if fields is not None:
+            changed = replaced_fields(fields, state.__dict__)
+            if changed:
+                state.__dict__.clear()
+                state.__dict__.update(fields)
+        elif decision.before is not None:
+            changed = self._purity.changed_fields(decision.before, state)
+            if changed and current.state is state:
+                current.state = decision.before
+            elif changed:
+                self._twin = None
+        elif decision.outline is not None:
+            changed = decision.outline.changed_fields(state)
+            if changed:
+                self._restore(decision.aggregate_id, current)
+        if changed:
+            raise DecisionChangedState(f"{self._definition.name} {decision.aggregate_id!r}", changed)
+
     def apply(self, aggregate_id: str, events: tuple[Event, ...], first_index: int, written: Written) -> Current:
         """Applies one command's events, which are `written` in order, then checks the aggregate's invariants.
 
@@ -86,7 +158,7 @@ class AggregateStates:
         what was raised comes through.
         """
         edited = self._edited.get(aggregate_id)
-        current = edited if edited is not None else self._copy(self.aggregates.get(aggregate_id))
+        current = edited if edited is not None else self._twin_of(aggregate_id)
         try:
             state = self._fold(current.state if current is not None else None, events)
             if self._has_invariants:
@@ -131,6 +203,12 @@ class AggregateStates:
         for event in events:
             state = dispatch.evolve(state, event)
         return state
+
+    def _twin_of(self, aggregate_id: str) -> Current | None:
+        twin, self._twin = self._twin, None
+        if twin is not None and twin[0] == aggregate_id:
+            return twin[1]
+        return self._copy(self.aggregates.get(aggregate_id))
 
     def _copy(self, current: Current | None) -> Current | None:
         if current is None:

@@ -1,11 +1,10 @@
-"""Copies of an aggregate that can be changed without changing the original, and events that no state may share."""
+"""Copies of an aggregate that can be changed without changing the original."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import datetime
-import functools
 import types
 import uuid
 from collections.abc import Callable, Iterable
@@ -19,15 +18,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from eventsource.domain.exact import model_shape
-from eventsource.domain.shapes import ArrayShape, DictShape, ModelShape, Shape, TupleShape, UnionShape
-
 A = TypeVar("A")
-M = TypeVar("M", bound=BaseModel)
 
-_CONTAINERS = frozenset({list, set, dict})
-
-_ATOMS = (
+ATOMS = (
     *(type(None), bool, int, float, complex, str, bytes, Decimal, Fraction, uuid.UUID),
     *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone, ZoneInfo),
     *(IPv4Address, IPv6Address, PurePosixPath, PureWindowsPath, range, type(Ellipsis)),
@@ -44,10 +37,10 @@ def copier(cls: type[A]) -> Callable[[A], A]:
     Values are judged by what they are, not by their field's annotation, so that an annotation that says less (or
     something else) than the truth cannot make two aggregates share a list.
     """
-    if not _is_plain(cls):
+    if not is_plain(cls):
         return copy.deepcopy
     # Exact types only: a subclass of str may carry a __dict__. Enums are learned as they are met.
-    atoms: set[type] = set(_ATOMS)
+    atoms: set[type] = set(ATOMS)
     make = cast("Callable[[type[A]], A]", object.__new__)
 
     def copied(state: A) -> A:
@@ -65,76 +58,7 @@ def copier(cls: type[A]) -> Callable[[A], A]:
     return copied
 
 
-def is_changeable(message: type[BaseModel]) -> bool:
-    """Whether an instance may hold something that can be changed, such as a list: whoever keeps that part changes the message."""
-    return _can_change(model_shape(message), set())
-
-
-def detacher(message: type[M]) -> Callable[[M], M] | None:
-    """A function that copies instances of a changeable message whose lists, sets and dicts hold nothing that can be changed itself.
-
-    What such a copy holds is nobody else's. None where a copy so cheap does not do, since the message holds more than that.
-    """
-    root = model_shape(message)
-    held = [field for field in root.fields if _can_change(field.shape, set())]
-    if not _is_sealed(message) or not all(_is_shallow(field.shape) for field in held):
-        return None
-    names = [field.name for field in held]
-    make, set_attribute = message.__new__, object.__setattr__
-
-    def detached(instance: M) -> M:
-        fields = instance.__dict__.copy()
-        for name in names:
-            value = fields[name]
-            if value.__class__ in _CONTAINERS:
-                fields[name] = value.copy()
-        twin = make(message)
-        set_attribute(twin, "__dict__", fields)
-        set_attribute(twin, "__pydantic_fields_set__", instance.__pydantic_fields_set__)
-        set_attribute(twin, "__pydantic_extra__", None)
-        set_attribute(twin, "__pydantic_private__", None)
-        return twin
-
-    return detached
-
-
-def _is_shallow(shape: Shape) -> bool:
-    match shape:
-        case ArrayShape(item=item):
-            return not _can_change(item, set())
-        case DictShape(key=key, value=value):
-            return not _can_change(key, set()) and not _can_change(value, set())
-        case UnionShape(members=members):
-            return all(not _can_change(member, set()) or _is_shallow(member) for member in members)
-        case _:
-            return False
-
-
-def _can_change(shape: Shape, seen: set[type]) -> bool:
-    match shape:
-        case ArrayShape(item=item, container=container):
-            return container in (list, set) or _can_change(item, seen)
-        case DictShape():
-            return True
-        case TupleShape(items=items) | UnionShape(members=items):
-            return any(_can_change(item, seen) for item in items)
-        case ModelShape(model=model, fields=fields):
-            if model in seen:
-                return False
-            seen.add(model)
-            return not _is_sealed(model) or any(_can_change(field.shape, seen) for field in fields)
-        case _:
-            return False
-
-
-def _is_sealed(model: type[BaseModel]) -> bool:
-    """Whether nobody can set what its instances hold. (Private and extra attributes are refused when a message is defined.)"""
-    return bool(model.model_config.get("frozen")) and not any(
-        isinstance(attribute, functools.cached_property) for base in model.__mro__ for attribute in vars(base).values()
-    )
-
-
-def _is_plain(cls: type) -> bool:
+def is_plain(cls: type) -> bool:
     """Whether all that an instance holds is in its `__dict__`, and nobody asked for another way to copy it."""
     return not any(
         "__deepcopy__" in vars(base)
@@ -152,7 +76,7 @@ def _duplicate(value: Any, atoms: set[type], memo: dict[int, Any], depth: int) -
     Raises `RecursionError` for one that nests too deep.
     """
     kind = value.__class__
-    if kind in atoms or _is_frozen(value, atoms, depth):
+    if kind in atoms or is_frozen(value, atoms, depth):
         return value
     known = memo.get(id(value))
     if known is not None:
@@ -169,13 +93,13 @@ def _duplicate(value: Any, atoms: set[type], memo: dict[int, Any], depth: int) -
         for key, item in value.items():
             entries[_duplicate(key, atoms, memo, below)] = _duplicate(item, atoms, memo, below)
         return entries
-    if kind is set and all(_is_frozen(item, atoms, below) for item in value):
+    if kind is set and all(is_frozen(item, atoms, below) for item in value):
         memo[id(value)] = members = set(value)
         return members
     return copy.deepcopy(value, memo)
 
 
-def _is_frozen(value: Any, atoms: set[type], depth: int) -> bool:
+def is_frozen(value: Any, atoms: set[type], depth: int) -> bool:
     """Whether `value` can never change, all that it holds included."""
     kind = value.__class__
     if kind in atoms:
@@ -187,7 +111,7 @@ def _is_frozen(value: Any, atoms: set[type], depth: int) -> bool:
     if held is None:
         return False
     below = _below(depth)
-    return all(_is_frozen(item, atoms, below) for item in held)
+    return all(is_frozen(item, atoms, below) for item in held)
 
 
 def _below(depth: int) -> int:

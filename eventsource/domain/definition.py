@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from eventsource.domain.annotations import name_of
 from eventsource.domain.context import Context
-from eventsource.domain.copying import copier, is_changeable
+from eventsource.domain.copying import copier
 from eventsource.domain.dispatch import Dispatch
 from eventsource.domain.handlers import Handler
 from eventsource.domain.ids import IdForm
@@ -43,8 +43,6 @@ class AggregateDefinition(Generic[A]):
     """A copy that can be evolved without changing the original."""
     dispatch: Dispatch
     """What `decide` and `evolve` call."""
-    changeable_events: frozenset[type[Event]] = frozenset()
-    """The events that may hold something that can be changed: what is given to `evolve` then must be nobody else's."""
     invariants: tuple[Invariant, ...] = ()
     state_revision: int = 1
     """Raised by hand when code outside of the class makes other state from the same events."""
@@ -130,7 +128,6 @@ def define(
         creating_commands=frozenset(kind for kind in commands if kind in creating_deciders),
         copy=copier(aggregate),
         dispatch=dispatch,
-        changeable_events=frozenset(event for event in events if is_changeable(event)),
         invariants=invariants,
         state_revision=state_revision,
         handlers=handlers,

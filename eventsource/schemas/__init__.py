@@ -4,6 +4,7 @@ from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.codec import MessageCodec, codecs_by_name
 from eventsource.schemas.kafka_store import KafkaSchemaStore
 from eventsource.schemas.limits import Limits
+from eventsource.schemas.logged_form import LoggedForm, logged_form
 from eventsource.schemas.message_schema import message_schema
 from eventsource.schemas.schema_text import SchemaText, record_fields
 from eventsource.schemas.single_object import written_fingerprint
@@ -14,12 +15,14 @@ __all__ = [
     "AvroSchema",
     "KafkaSchemaStore",
     "Limits",
+    "LoggedForm",
     "MemorySchemaStore",
     "MessageCodec",
     "SchemaStore",
     "SchemaText",
     "StateCodec",
     "codecs_by_name",
+    "logged_form",
     "message_schema",
     "record_fields",
     "written_fingerprint",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, Self
 
 import pytest
@@ -13,7 +12,6 @@ from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.replaying import PartitionReplay
 from eventsource.domain import Aggregate, Command, Event, applies, creates, decides, invariant
-from eventsource.domain.copying import detacher, is_changeable
 from eventsource.log.headers import CommandHeaders, command_headers
 from eventsource.log.record import Outgoing, Record
 from eventsource.schemas import MemorySchemaStore, MessageCodec
@@ -240,69 +238,3 @@ def test_a_batch_that_is_rolled_back_has_not_changed_what_its_events_hold_of_the
     partition.handling.handle([partition._record("a", command) for command in (TWICE, KEEP, ADD)])
     partition.handling.rollback()
     assert partition.states() == before
-
-
-@pytest.mark.parametrize(
-    ("fields", "changeable"),
-    [
-        ({"x": int, "y": str | None}, False),
-        ({"x": tuple[int, ...], "y": frozenset[str]}, False),
-        ({"x": list[int]}, True),
-        ({"x": set[int]}, True),
-        ({"x": dict[str, int]}, True),
-        ({"x": tuple[list[int], ...]}, True),
-        ({"x": tuple[int, list[int]]}, True),
-        ({"x": int | list[int]}, True),
-        ({"x": Label}, True),
-        ({"x": Line}, True),
-    ],
-    ids=str,
-)
-def test_only_events_that_hold_what_can_be_changed_are_read_anew(fields: dict[str, Any], changeable: bool) -> None:
-    event = type("Some", (Event,), {"__module__": __name__, "__annotations__": fields}, name="some")
-    assert is_changeable(event) is changeable
-
-
-class Sealed(BaseModel):
-    model_config = ConfigDict(frozen=True)
-    words: tuple[str, ...] = ()
-
-
-class Remembering(Sealed):
-    @cached_property
-    def again(self) -> list[str]:
-        return list(self.words)
-
-
-class Plain(Event, name="plain"):
-    sealed: Sealed
-
-
-class WithRemembered(Event, name="with-remembered"):
-    sealed: Remembering
-
-
-def test_a_frozen_model_that_remembers_what_is_no_field_can_be_changed() -> None:
-    assert [is_changeable(event) for event in (Plain, WithRemembered)] == [False, True]
-    assert detacher(WithRemembered) is None
-
-
-class Shallow(Event, name="shallow"):
-    items: list[str] | None
-    sets: set[int]
-    names: dict[str, tuple[int, ...]]
-    other: str = "o"
-
-
-@pytest.mark.parametrize("items", [["a"], None])
-def test_a_copy_of_an_event_equals_it_and_shares_nothing_that_can_be_changed(items: list[str] | None) -> None:
-    event = Shallow(items=items, sets={1}, names={"n": (1,)})
-    detach = detacher(Shallow)
-    assert detach is not None
-    twin = detach(event)
-    assert (twin, twin.model_fields_set) == (event, event.model_fields_set)
-    twin.names["m"] = ()
-    twin.sets.add(2)
-    if twin.items is not None:
-        twin.items.append("b")
-    assert event == Shallow(items=items, sets={1}, names={"n": (1,)})
