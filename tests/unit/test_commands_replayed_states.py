@@ -118,7 +118,7 @@ PLANNED: list[Any] = [None]
 
 @cache
 def holder_of(annotation: Any) -> tuple[type[Aggregate[Any]], type[Event]]:
-    class Held(Event, name="held"):
+    class Held(Event, name="held", naive_datetimes=True):
         value: annotation  # type: ignore[valid-type]
         note: str = "n"
 
