@@ -46,7 +46,7 @@ class KafkaSettings(_Section):
     """How to reach Kafka."""
 
     bootstrap_servers: str = Field(
-        "127.0.0.1:9092", min_length=1, description="Brokers to begin with, `host:port`, comma-separated."
+        default="127.0.0.1:9092", min_length=1, description="Brokers to begin with, `host:port`, comma-separated."
     )
     client: dict[str, str] = Field(
         default_factory=dict,
@@ -54,18 +54,22 @@ class KafkaSettings(_Section):
         "(production.md#settings-and-secrets): `EVENTSOURCE_KAFKA__CLIENT__SASL_PASSWORD` sets `sasl.password`.",
     )
     replication_factor: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Replicas of each topic that `topics apply` makes. Unset: three, or as many as there are brokers.",
     )
-    request_timeout_seconds: float = Field(10.0, gt=0, description="How long to wait for the broker before giving up.")
+    request_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="How long to wait for the broker before giving up."
+    )
     session_timeout_seconds: float = Field(
-        6.0,
+        default=6.0,
         gt=0,
         description="How long a worker may be silent before others take its partitions (classic group protocol).",
     )
     transaction_timeout_seconds: float = Field(
-        10.0, gt=1, description="How long the broker lets a transaction of a dead worker stand before it ends it."
+        default=10.0,
+        gt=1,
+        description="How long the broker lets a transaction of a dead worker stand before it ends it.",
     )
 
     @field_validator("client")
@@ -86,13 +90,17 @@ class PostgresSettings(_Section):
     """How to reach Postgres."""
 
     url: str = Field(
-        "postgresql://postgres@127.0.0.1:5432/postgres",
+        default="postgresql://postgres@127.0.0.1:5432/postgres",
         description="Where read models live: a libpq URL, `postgresql://…`.",
     )
-    connect_timeout_seconds: float = Field(5.0, gt=0, description="How long to wait for a connection.")
-    statement_timeout_seconds: float = Field(60.0, gt=0, description="How long one statement of a consumer may take.")
+    connect_timeout_seconds: float = Field(default=5.0, gt=0, description="How long to wait for a connection.")
+    statement_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="How long one statement of a consumer may take."
+    )
     reader_connections: int = Field(
-        15, ge=1, description="Connections that each reader of a read model holds, at most; more sessions wait for one."
+        default=15,
+        ge=1,
+        description="Connections that each reader of a read model holds, at most; more sessions wait for one.",
     )
 
     @field_validator("url")
@@ -123,10 +131,10 @@ class ClientSettings(_Section):
     """The command client."""
 
     max_in_flight: int = Field(
-        10_000, ge=1, description="Requests without an answer yet, at most; more wait or are told."
+        default=10_000, ge=1, description="Requests without an answer yet, at most; more wait or are told."
     )
     timeout_seconds: float = Field(
-        30.0,
+        default=30.0,
         gt=0,
         le=MAX_TIMEOUT_SECONDS,
         description="How long `send` waits for an answer unless a call names another time-out.",
@@ -137,32 +145,40 @@ class WorkerSettings(_Section):
     """Workers: command handling and projections."""
 
     state_dir: Path | None = Field(
-        None,
+        default=None,
         description="Where partition owners keep their local state stores, caches of the log that may be deleted at any time. "
         "Unset: the user's state folder, such as `~/.local/state/eventsource-kafka/stores`.",
     )
     state_memory_mb: int = Field(
-        256,
+        default=256,
         ge=16,
         description="Memory for aggregates and command ids of one worker process, in MiB; what was not used lately is on disk alone.",
     )
 
     batch_size: int = Field(
-        MAX_TRANSACTION_COMMANDS,
+        default=MAX_TRANSACTION_COMMANDS,
         ge=1,
         le=MAX_TRANSACTION_COMMANDS,
         description="Commands handled in one transaction, at most.",
     )
-    projection_batch_size: int = Field(5_000, ge=1, description="Events folded into one Postgres transaction, at most.")
+    projection_batch_size: int = Field(
+        default=5_000, ge=1, description="Events folded into one Postgres transaction, at most."
+    )
     deduplication_window_hours: float = Field(
-        24.0,
+        default=24.0,
         gt=0,
         description="How long a command id is remembered, unless the app remembers those of an aggregate forever.",
     )
-    max_event_bytes: int = Field(900_000, ge=1_000, description="The largest record that a worker writes, in bytes.")
-    health_host: str = Field("127.0.0.1", min_length=1, description="Where `/live` and `/ready` are served.")
-    health_port: int = Field(8086, ge=0, le=65_535, description="The port of `/live` and `/ready`; 0 takes a free one.")
-    drain_seconds: float = Field(20.0, gt=0, description="How long a worker may take to finish its batches on SIGTERM.")
+    max_event_bytes: int = Field(
+        default=900_000, ge=1_000, description="The largest record that a worker writes, in bytes."
+    )
+    health_host: str = Field(default="127.0.0.1", min_length=1, description="Where `/live` and `/ready` are served.")
+    health_port: int = Field(
+        default=8086, ge=0, le=65_535, description="The port of `/live` and `/ready`; 0 takes a free one."
+    )
+    drain_seconds: float = Field(
+        default=20.0, gt=0, description="How long a worker may take to finish its batches on SIGTERM."
+    )
 
 
 class Settings(BaseSettings):
@@ -179,12 +195,12 @@ class Settings(BaseSettings):
     )
 
     namespace: str = Field(
-        "",
+        default="",
         pattern=r"^([a-z][a-z0-9]*(-[a-z0-9]+)*)?$",
         description="Goes before the app's name in every topic, group, transactional id and database schema.",
     )
     environment: Literal["auto", "production", "development"] = Field(
-        "auto",
+        default="auto",
         description="What the brokers are judged by: in `production` fewer than three replicas endanger data, in `development` they "
         "are only warned of. `auto`: production where there is more than one broker.",
     )

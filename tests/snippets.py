@@ -102,6 +102,33 @@ class Page:
                 elif isinstance(node, ast.Import):
                     yield from ((node.lineno, alias.name, ()) for alias in node.names)
 
+    def modules(self) -> dict[Path, str]:
+        """Its Python as a package of modules, for type checkers: the snippets that are executed in one, each file in its own.
+
+        Lines of `page.py` are those of the page. What the page imports from its own files comes from that package.
+        """
+        package = "page_" + re.sub(r"\W", "_", self.name.removesuffix(".md").lower())
+        own = {Path(snippet.file).parts[0].removesuffix(".py") for snippet in self.snippets if snippet.file}
+        lines: list[str] = []
+        found: dict[Path, str] = {}
+        imported: set[str] = set()
+        if any("$ eventsource init\n" in snippet.text for snippet in self.snippets):
+            own.add("shop")
+            found[Path(package, "shop.py")] = (ROOT / "eventsource/cli/templates/app.py.txt").read_text(
+                encoding="utf-8"
+            )
+        for snippet in self.snippets:
+            if not snippet.is_python:
+                continue
+            text = _as_import(snippet, imported) if snippet.source else _imports_from(package, own, snippet.text)
+            if snippet.file:
+                found[Path(package, snippet.file)] = text
+            else:
+                lines += [""] * (snippet.line - len(lines)) + text.splitlines()
+        if lines:
+            found[Path(package, "page.py")] = "\n".join([*lines, ""])
+        return found
+
     @classmethod
     def read(cls, path: Path) -> Page:
         """Reads a page. Raises `ValueError` at a block that is not closed."""
@@ -145,6 +172,40 @@ def _not_in_source(snippet: Snippet, source: Path) -> Iterator[str]:
     for piece in snippet.text.split("\n\n\n"):
         if piece.strip("\n") not in text:
             yield f"{snippet.source} does not say: {piece.strip().splitlines()[0]} …"
+
+
+def _as_import(snippet: Snippet, imported: set[str]) -> str:
+    """A part of a file of the project as what other code gets of it: its own imports, and its public names imported from that file.
+
+    Each name is imported once; `imported` has those that were.
+    """
+    tree = ast.parse(snippet.text)
+    imports: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            node.names = [alias for alias in node.names if alias.name not in imported]
+            imported.update(alias.name for alias in node.names)
+            imports += [ast.unparse(node)] if node.names else []
+    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.append(node.target.id)
+    names = [name for name in names if not name.startswith("_") and name not in imported]
+    imported.update(names)
+    module = (snippet.source or "").removesuffix(".py").replace("/", ".")
+    return "; ".join([*imports, *([f"from {module} import {', '.join(names)}"] if names else [])]) + "\n"
+
+
+def _imports_from(package: str, own: set[str], text: str) -> str:
+    """The snippet with its imports of the page's own modules made imports of the page's package."""
+    lines = text.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in own:
+            line = lines[node.lineno - 1]
+            lines[node.lineno - 1] = line.replace(f"from {node.module} ", f"from {package}.{node.module} ", 1)
+    return "".join(lines)
 
 
 def pages() -> list[Page]:
