@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Self, SupportsIndex
 
 REDACTED: Final = "**********"
 
@@ -19,6 +19,36 @@ _URL_IN_TEXT: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.I)
 _HOST: Final = r"(?:\[[^\]@]*\]|[^@/?#:,\[\]]*)(?::\d*)?"
 _HOST_AND_QUERY: Final = re.compile(rf"{_HOST}(?:,{_HOST})*(?:/[^@?#]*)?\?\w+=[^@]*")
 _QUERY_VALUE: Final = re.compile(r"([?&])([^=&?]*)=([^&]*)")
+
+
+class RedactedText(str):
+    """A text that only its `repr` hides: what shows locals, such as a traceback of pytest, rich or an error reporter, shows none of it.
+
+    It is the text itself for everything that uses it, and stays one in every dict that it is copied into.
+    """
+
+    __slots__ = ("_shown",)
+    _shown: str
+
+    def __new__(cls, text: str, shown: str = REDACTED) -> Self:
+        made = super().__new__(cls, text)
+        made._shown = shown
+        return made
+
+    def __repr__(self) -> str:
+        return repr(self._shown)
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        return RedactedText(super().__getitem__(key))  # whoever shows texts cuts long ones
+
+    def __reduce__(self) -> tuple[type[RedactedText], tuple[str, str]]:
+        return RedactedText, (str(self), self._shown)
+
+
+def redacted_setting(name: str, value: str) -> str:
+    """The value of a setting, with a `repr` that may be shown."""
+    shown = redact_value(name, value)
+    return value if shown == value else RedactedText(value, shown)
 
 
 def is_secret_name(name: str) -> bool:

@@ -18,7 +18,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from eventsource.dev_servers import running_dev_file
 from eventsource.errors import SettingsError
-from eventsource.redaction import redact_url, redact_value
+from eventsource.redaction import RedactedText, redact_url, redact_value, redacted_setting
 
 PREFIX: Final = "EVENTSOURCE_"
 ENV_FILE: Final = ".env"
@@ -75,7 +75,8 @@ class KafkaSettings(_Section):
     @field_validator("client")
     @classmethod
     def _dotted(cls, client: dict[str, str]) -> dict[str, str]:
-        return {key.lower().replace("_", "."): value for key, value in client.items()}
+        names = {key: key.lower().replace("_", ".") for key in client}
+        return {names[key]: redacted_setting(names[key], value) for key, value in client.items()}
 
     @field_serializer("client")
     def _redacted_client(self, client: dict[str, str]) -> dict[str, str]:
@@ -120,7 +121,9 @@ class PostgresSettings(_Section):
                 "libpq cannot read that URL: write postgresql://user:password@host:5432/database, with every reserved "
                 "character of user and password percent-encoded (@ as %40, : as %3A, / as %2F)"
             ) from None
-        return f"postgresql://{rest}"
+        url = f"postgresql://{rest}"
+        shown = redact_url(url)
+        return url if shown == url else RedactedText(url, shown)
 
     @field_serializer("url")
     def _redacted_url(self, url: str) -> str:

@@ -110,7 +110,7 @@ def is_about_values(error: Exception) -> bool:
 
 def connect(settings: PostgresSettings, application_name: str) -> PgConnection:
     """A new connection in autocommit mode: UTC, READ COMMITTED, with time-outs. Raises `DatabaseUnavailable`."""
-    given = conninfo_to_dict(settings.url)
+    given = set(conninfo_to_dict(settings.url))
     timeout_ms = str(int(settings.statement_timeout_seconds * 1_000))
     try:
         connection = psycopg.connect(
@@ -121,7 +121,8 @@ def connect(settings: PostgresSettings, application_name: str) -> PgConnection:
             connect_timeout=max(2, round(settings.connect_timeout_seconds)),
         )
     except psycopg.OperationalError as error:
-        raise _no_connection(error, settings) from error
+        # Without psycopg's frames: they hold the password, for whatever shows the locals of a traceback.
+        raise _no_connection(error, settings) from error.with_traceback(None)
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     try:
         connection.execute(
