@@ -12,11 +12,13 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from eventsource.clock import Clock
-from eventsource.errors import Backlogged, ClientClosed, EventSourceError, LogError, MessageTooLarge
+from eventsource.errors import Backlogged, BrokerUnavailable, ClientClosed, EventSourceError, LogError, MessageTooLarge
 from eventsource.log.client_config import producer_config
 from eventsource.log.kafka_clients import KafkaProducer
+from eventsource.log.kafka_errors import TOO_LARGE, translate
 from eventsource.log.plain_producer import PlainProducer
 from eventsource.log.record import Outgoing
+from eventsource.log.serving import is_fatal
 
 _log = structlog.get_logger("eventsource.client")
 _QUEUED_KILOBYTES: Final = 65_536
@@ -34,8 +36,9 @@ class CommandSender:
     requests have expired.
     """
 
-    def __init__(self, producer: PlainProducer, clock: Clock) -> None:
+    def __init__(self, producer: PlainProducer, clock: Clock, bootstrap_servers: str = "") -> None:
         self._producer = producer
+        self._bootstrap = bootstrap_servers
         self._clock = clock
         self._closed = False
         self._served = threading.Condition()
@@ -50,7 +53,8 @@ class CommandSender:
             **producer_config({"max.in.flight.requests.per.connection": _IN_FLIGHT_REQUESTS, **client_config}),
             "delivery.report.only.error": True,
         }
-        return cls(PlainProducer(lambda: KafkaProducer(config), monotonic=clock.monotonic), clock)
+        producer = PlainProducer(lambda: KafkaProducer(config), monotonic=clock.monotonic)
+        return cls(producer, clock, str(client_config.get("bootstrap.servers", "")))
 
     def send(self, command: Outgoing, undelivered: Callable[[], None], deadline: float, *, wait: bool) -> None:
         """Queues a command. `undelivered` is called, in the thread that serves, if it may not have reached the log.
@@ -86,13 +90,20 @@ class CommandSender:
         return True
 
     def _not_sent(self, command: Outgoing, error: Exception) -> EventSourceError:
-        if isinstance(error, KafkaException) and error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        if isinstance(error, KafkaException) and error.args[0].code() in TOO_LARGE:
             return MessageTooLarge(
                 f"the command takes {command.size_bytes} bytes, more than the broker accepts: store what is large elsewhere and keep a "
                 "reference in the command"
             )
         if self._closed:
             return _closed()
+        if isinstance(error, KafkaException):
+            if is_fatal(error):
+                return BrokerUnavailable(
+                    f"the command was not sent ({error}): librdkafka gave its producer up, another one takes its place within a "
+                    "second: send it again"
+                )
+            return translate(error.args[0], "sending a command, which was not sent", self._bootstrap)
         return LogError(f"the command was not sent: {error}: send it again")
 
     def serve(self) -> None:

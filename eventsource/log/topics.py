@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic
 
 from eventsource.app import App
@@ -20,6 +20,7 @@ from eventsource.errors import BrokerUnavailable, TopicMismatch
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import producer_config
 from eventsource.log.kafka_clients import KafkaProducer
+from eventsource.log.kafka_errors import translate
 from eventsource.log.meta_topic import TopicRecord, read_meta
 from eventsource.settings import Settings
 
@@ -252,7 +253,8 @@ def read_topic_records(app: App, settings: Settings, admin: LogAdmin) -> dict[st
 
 def _record(app: App, settings: Settings, admin: LogAdmin, topics: list[str]) -> None:
     meta = app.names(settings.namespace).meta
-    failures: list[str] = []
+    failures: list[KafkaError] = []
+    doing = f"recording topics in {meta}"
     producer = KafkaProducer(producer_config(settings.kafka.client_config()))
     for topic, found in admin.wait_until_described(set(topics)).items():
         value = json.dumps({"partitions": len(found.replicas), "topic_id": found.topic_id.hex()})
@@ -261,15 +263,13 @@ def _record(app: App, settings: Settings, admin: LogAdmin, topics: list[str]) ->
             key=topic.encode(),
             value=value.encode(),
             partition=0,
-            on_delivery=lambda error, _: failures.append(error.str()) if error is not None else None,
+            on_delivery=lambda error, _: failures.append(error) if error is not None else None,
         )
     try:
         waiting = producer.flush(settings.kafka.request_timeout_seconds)
     except KafkaException as error:
-        raise BrokerUnavailable(
-            f"topic {meta} took no record: {error}: try `eventsource topics apply` again"
-        ) from error
-    if waiting or failures:
-        raise BrokerUnavailable(
-            f"topic {meta} took no record ({failures[0] if failures else 'no answer'}): try `eventsource topics apply` again"
-        )
+        raise translate(error.args[0], doing, settings.kafka.bootstrap_servers) from error
+    if failures:
+        raise translate(failures[0], doing, settings.kafka.bootstrap_servers)
+    if waiting:
+        raise BrokerUnavailable(f"topic {meta} took no record: no answer: try `eventsource topics apply` again")

@@ -18,6 +18,7 @@ from eventsource.errors import (
     BrokerUnavailable,
     FingerprintConflict,
     LogError,
+    Retriable,
     TopicMismatch,
     TopicMissing,
     UnknownFingerprint,
@@ -355,3 +356,14 @@ def test_an_event_travels_between_two_revisions_of_a_class(make_store: MakeStore
     value = MessageCodec(Opened, "opened", make_store()).encode(Opened(owner="Ada"))
     found = MessageCodec(later, "opened", make_store()).decode(value)
     assert found == later(owner="Ada")
+
+
+def test_a_registration_of_unknown_outcome_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker goes away between reading the topic and writing to it: librdkafka says `_MSG_TIMED_OUT`."""
+    monkeypatch.setattr(KafkaSchemaStore, "_catch_up", lambda _: None)
+    with (
+        KafkaSchemaStore("schemas", {"bootstrap.servers": "127.0.0.1:1"}, request_timeout_seconds=1) as store,
+        pytest.raises(BrokerUnavailable, match=f"registering schema {TEXT.name}") as caught,
+    ):
+        store.register(TEXT)
+    assert isinstance(caught.value, Retriable)

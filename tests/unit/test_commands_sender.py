@@ -10,7 +10,15 @@ from structlog.testing import capture_logs
 
 from eventsource.clock import SystemClock
 from eventsource.commands.sender import CommandSender
-from eventsource.errors import Backlogged, ClientClosed, LogError, MessageTooLarge
+from eventsource.errors import (
+    AccessDenied,
+    Backlogged,
+    BrokerUnavailable,
+    ClientClosed,
+    LogError,
+    MessageTooLarge,
+    TopicMissing,
+)
 from eventsource.log.plain_producer import PlainProducer
 from eventsource.log.record import Outgoing
 
@@ -138,7 +146,12 @@ def test_what_could_not_be_delivered_is_reported_once_each() -> None:
     ("error", "expected", "text"),
     [
         (KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)), MessageTooLarge, "takes 10 bytes"),
-        (KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION)), LogError, "was not sent"),
+        (KafkaException(KafkaError(KafkaError.RECORD_LIST_TOO_LARGE)), MessageTooLarge, "takes 10 bytes"),
+        (KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION)), TopicMissing, "was not sent"),
+        (KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), AccessDenied, "was not sent"),
+        (KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT)), BrokerUnavailable, "was not sent"),
+        (KafkaException(KafkaError(KafkaError._FATAL, "fenced", True)), BrokerUnavailable, "send it again"),
+        (KafkaException(KafkaError(KafkaError._STATE)), LogError, "was not sent"),
     ],
 )
 def test_what_cannot_be_queued_raises_what_to_do(error: Exception, expected: type[Exception], text: str) -> None:
