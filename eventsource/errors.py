@@ -292,6 +292,10 @@ class TransactionAborted(LogError, Retriable):
     """Raised when a transaction did not commit, or may not have. The owner returns to the last committed state."""
 
 
+class ProducersReplaced(TransactionAborted):
+    """Raised before a transaction is begun with producers that must not be used again. Others take their place."""
+
+
 class RecordRefused(TransactionAborted):
     """Raised when a transaction was aborted because one of its records cannot be written at all: too large, or too many."""
 

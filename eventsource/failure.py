@@ -7,7 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from eventsource.errors import ClusterMismatch, EventSourceError, OffsetLost, TopicMismatch
+from eventsource.errors import (
+    ClusterMismatch,
+    DatabaseUnavailable,
+    EventSourceError,
+    LogError,
+    OffsetLost,
+    PositionConflict,
+    TopicMismatch,
+)
 
 Jitter = Callable[[float, float], float]
 
@@ -37,6 +45,13 @@ def retry_wait_seconds(failures: int, jitter: Jitter = random.uniform) -> float:
 def describe(error: BaseException) -> str:
     """An error in a line of the log."""
     return f"{type(error).__name__}: {error}"
+
+
+def about(error: BaseException) -> str:
+    """What an error is about that may pass: lines about the same are one a minute in a process (`eventsource/cli/logs.py`)."""
+    if isinstance(error, DatabaseUnavailable | PositionConflict):
+        return "postgres"
+    return "kafka" if isinstance(error, LogError) else type(error).__name__
 
 
 def traceback_of(error: BaseException) -> BaseException | None:

@@ -11,12 +11,13 @@ from typing import Final
 import structlog
 
 from eventsource.clock import Clock
-from eventsource.consuming.definition import FailsByPartition, MayHang, Runner
+from eventsource.consuming.definition import FailsByPartition, GroupMember, MayHang, Runner
 from eventsource.errors import Retriable, RunnerStopped
 from eventsource.failure import (
     PROVEN_SECONDS,
     Jitter,
     Repetition,
+    about,
     describe,
     is_tried_again,
     retry_wait_seconds,
@@ -59,6 +60,8 @@ class RunnerStatus:
     """The class of the error that it failed of, until it has recovered."""
     failed_partitions: tuple[int, ...] = ()
     """Partitions that are not worked on because of an error, while the runner's others are."""
+    unassigned_seconds: int = 0
+    """How long its consumer group has given it no assignment that holds."""
 
 
 class SupervisedRunner:
@@ -107,7 +110,8 @@ class SupervisedRunner:
         if failure is not None and state is not RunnerState.STOPPED:
             state = RunnerState.FAILED
         partitions = tuple(sorted(runner.failures())) if isinstance(runner, FailsByPartition) else ()
-        return RunnerStatus(state, ready, self._restarts, failure, partitions)
+        unassigned = int(runner.unassigned_seconds()) if isinstance(runner, GroupMember) else 0
+        return RunnerStatus(state, ready, self._restarts, failure, partitions, unassigned)
 
     def alive(self) -> bool:
         runner = self._runner
@@ -190,6 +194,7 @@ class SupervisedRunner:
             error=describe(error),
             in_seconds=round(seconds, 1),
             failures=failures,
+            about=about(error),
         )
         self._wait(seconds)
 

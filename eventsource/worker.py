@@ -9,6 +9,7 @@ from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
 from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.state_folder import check_state_dir, state_dir_of
+from eventsource.commands.take_overs import TakeOvers
 from eventsource.commands.turns import Turns
 from eventsource.commands.worker import CommandWorker
 from eventsource.consuming.database import connect
@@ -127,9 +128,10 @@ def _factories(app: App, context: ConsumerContext, chosen: Iterable[tuple[str, s
     budget = MemoryBudget(context.settings.worker.state_memory_mb << 20)
     turns = Turns(context.clock.monotonic)
     identities = TopicIdentities()
+    take_overs = TakeOvers(context.clock.monotonic)
 
     def commands_of(name: str) -> Callable[[], Runner]:
-        return lambda: CommandWorker(app.aggregates[name], context, budget, turns, identities)
+        return lambda: CommandWorker(app.aggregates[name], context, budget, turns, identities, take_overs)
 
     def consumer(name: str) -> Callable[[], Runner]:
         return lambda: app.consumers[name].runner(context)

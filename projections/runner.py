@@ -11,7 +11,8 @@ import structlog
 
 from eventsource.consuming.database import Database
 from eventsource.consuming.positions import Move
-from eventsource.errors import Retriable
+from eventsource.errors import PositionConflict, ReadModelRebuilding, Retriable
+from eventsource.failure import about
 from eventsource.log.membership import Membership, Owned
 from eventsource.log.record import Record
 from projections.decoding import BatchDecoder
@@ -72,6 +73,7 @@ class ProjectionRunner:
                 self._plan.group,
                 list(self._plan.aggregates),
                 session_timeout_seconds=kafka.session_timeout_seconds,
+                monotonic=self._clock.monotonic,
             )
             store, decoder = ProjectionStore(self._plan, database), BatchDecoder(self._plan, self._schemas)
             share = _Share(self._plan, store, feed, decoder)
@@ -86,13 +88,18 @@ class ProjectionRunner:
     def _forget_membership(self) -> None:
         self._membership = None
 
+    def unassigned_seconds(self) -> float:
+        """How long the group has given it no assignment that holds."""
+        membership = self._membership
+        return 0.0 if membership is None else membership.unassigned_seconds()
+
     def ready(self) -> bool:
         """Whether it has its partitions, be they none, and reads them."""
         membership = self._membership
         return (
             membership is not None
             and self._healthy
-            and membership.joined()
+            and membership.has_assignment()
             and membership.owned().epoch == self._assigned_epoch
         )
 
@@ -108,8 +115,14 @@ class ProjectionRunner:
                 self._assigned_epoch = -1
                 wait_seconds = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(failures, 10))
                 failures += 1
-                _log.warning(
-                    "projection_waits", projection=self._plan.definition.name, reason=str(error), failures=failures
+                # A position that somebody else moved, or a rebuild, belongs to ordinary work.
+                log = _log.info if isinstance(error, PositionConflict | ReadModelRebuilding) else _log.warning
+                log(
+                    "projection_waits",
+                    projection=self._plan.definition.name,
+                    reason=str(error),
+                    failures=failures,
+                    about=about(error),
                 )
                 stop.wait(wait_seconds)
             else:

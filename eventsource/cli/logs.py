@@ -10,6 +10,7 @@ from typing import IO, Any, Final
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from eventsource.cli.log_limit import OneLineAMinute
 from eventsource.cli.output import printable
 from eventsource.cli.values import json_text
 from eventsource.redaction import REDACTED, is_secret_name, redact_text
@@ -54,6 +55,7 @@ def configure_logging(stream: IO[str], *, level: str, debug: bool, as_json: bool
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            OneLineAMinute(debug=level == "debug"),
             structlog.stdlib.PositionalArgumentsFormatter(),
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,

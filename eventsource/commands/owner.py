@@ -8,40 +8,37 @@ can still move; asked for committed records only, it stops below a transaction t
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
-from eventsource.app import App
-from eventsource.clock import Clock
-from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.batch_handling import BatchHandling
 from eventsource.commands.handled import Handled
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.hang_watch import HangWatch
-from eventsource.commands.memory_budget import MemoryBudget
+from eventsource.commands.owner_parts import OwnerParts
 from eventsource.commands.owner_state import OwnerState, check_transition
 from eventsource.commands.recovery import Bounds, PartitionRecovery, StorePlace
 from eventsource.commands.replaying import PartitionReplay
-from eventsource.commands.replies import ReplySender
 from eventsource.commands.state_folder import StateFolder, state_dir_of
 from eventsource.commands.state_store import StateStore, StoreIdentity
-from eventsource.commands.turns import Turn, Turns
-from eventsource.domain import Aggregate
+from eventsource.commands.turns import Turn
 from eventsource.domain.fingerprint import evolve_fingerprint
-from eventsource.errors import Fenced, RecordRefused, Retriable, StateStoreFailed, TopicMismatch, TransactionAborted
-from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.errors import (
+    Fenced,
+    ProducersReplaced,
+    RecordRefused,
+    Retriable,
+    StateStoreFailed,
+    TopicMismatch,
+    TransactionAborted,
+)
+from eventsource.log.admin import TopicAndPartition
 from eventsource.log.committed import committed_offsets
-from eventsource.log.identity import TopicIdentities
-from eventsource.log.membership import Membership
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
-from eventsource.log.steps import Step, StepListener
+from eventsource.log.steps import Step
 from eventsource.log.transactions import PartitionWriter, is_checked_metadata
-from eventsource.names import Names
-from eventsource.settings import Settings
 from eventsource.telemetry import OwnerMetrics
 
 _log = structlog.get_logger("eventsource.owner")
@@ -52,38 +49,6 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _HOT_COMMANDS: Final = 200
 _HOT_SHARE: Final = 0.5
 _HOT_AGAIN_SECONDS: Final = 60.0
-_HOUR_MS: Final = 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class OwnerParts:
-    """What the owners of one aggregate's partitions share."""
-
-    app: App
-    aggregate: type[Aggregate[Any]]
-    settings: Settings
-    codecs: AggregateCodecs
-    clock: Clock
-    admin: LogAdmin
-    membership: Membership
-    replies: ReplySender
-    topic_ids: Mapping[str, bytes]
-    """Kafka's ids of the aggregate's commands, events and outcomes topics."""
-    identities: TopicIdentities
-    budget: MemoryBudget
-    turns: Turns
-    on_step: StepListener
-
-    @property
-    def names(self) -> Names:
-        return self.app.names(self.settings.namespace)
-
-    @property
-    def window_ms(self) -> int | None:
-        """The deduplication window in milliseconds; None: forever."""
-        if self.aggregate in self.app.remember_commands_forever:
-            return None
-        return int(self.settings.worker.deduplication_window_hours * _HOUR_MS)
 
 
 class PartitionOwner:
@@ -227,17 +192,28 @@ class PartitionOwner:
                     self._recovery.store_failed()
                 self._metrics.returned(error)
                 self._to(OwnerState.RETURNING)
-                self._log.warning("owner_returns_to_committed_state", reason=str(error))
+                self._log_return(error)
                 if self._commits > commits:
                     pause = _FIRST_PAUSE_SECONDS
                 self._stop.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
+    def _log_return(self, error: Retriable) -> None:
+        # Another worker has the partition, or the producers are replaced as a precaution: both belong to ordinary work.
+        log = self._log.info if isinstance(error, Fenced | ProducersReplaced) else self._log.warning
+        about = "disk" if isinstance(error, StateStoreFailed) else "kafka"
+        log("owner_returns_to_committed_state", reason=str(error), about=about)
+
     def _wait_until_member(self) -> bool:
         """Whether to go on. Only a member whom the group gives the partition may shut others out by fencing it."""
+        membership = self._parts.membership
         while not self._stop.is_set():
-            owned = self._parts.membership.owned()
-            if self._commands in owned.partitions and is_checked_metadata(owned.metadata):
+            owned = membership.owned()
+            if (
+                self._commands in owned.partitions
+                and is_checked_metadata(owned.metadata)
+                and membership.has_assignment()
+            ):
                 return True
             self._stop.wait(_READ_SECONDS)
         return False
@@ -264,7 +240,8 @@ class PartitionOwner:
             on_step=self._step,
         )
         try:
-            start = self._take_over(reader, writer)
+            with self._parts.take_overs.under_way():
+                start = self._take_over(reader, writer)
             if start is not None:
                 reader.assign({self._commands: start})
                 self._unhandled = []
@@ -309,12 +286,14 @@ class PartitionOwner:
         self._step(Step.REPLAYED)
         replay = self._recovery.replay
         replay.check_committed(committed, admin.end_offsets([self._commands])[self._commands])
-        self._metrics.taken_over(self._parts.clock.monotonic() - began)
-        self._log.info(
+        seconds = self._parts.clock.monotonic() - began
+        self._metrics.taken_over(seconds)
+        self._parts.take_overs.note(self._name, self.partition, replay.events, seconds)
+        self._log.debug(
             "partition_taken_over",
             events=replay.events,
             aggregates=len(self._handling.states),
-            seconds=round(self._parts.clock.monotonic() - began, 3),
+            seconds=round(seconds, 3),
         )
         return firsts[self._commands] if committed is None else committed
 
@@ -331,7 +310,7 @@ class PartitionOwner:
         doubt = writer.suspect()
         if doubt is not None:
             self._metrics.renewed()
-            raise TransactionAborted(f"the producers are replaced before they are used again: {doubt}")
+            raise ProducersReplaced(f"the producers are replaced before they are used again: {doubt}")
         if batch:
             self._step(Step.READ)
             self._transact(batch, writer, owned.metadata)
@@ -384,4 +363,4 @@ class PartitionOwner:
         now = self._parts.clock.monotonic()
         if count >= _HOT_COMMANDS and count > _HOT_SHARE * commands and now - self._told_hot_at > _HOT_AGAIN_SECONDS:
             self._told_hot_at = now
-            self._log.warning("hot_aggregate", aggregate_id=aggregate_id, commands=count, of=commands)
+            self._log.info("hot_aggregate", aggregate_id=aggregate_id, commands=count, of=commands)

@@ -115,7 +115,10 @@ class PartitionRecovery:
         and what `PartitionReplay` raises.
         """
         self._check_firsts(bounds)
-        self._check_store(reader, bounds)
+        try:
+            self._check_store(reader, bounds)
+        except _GivenUp:
+            return False
         self._began = True
         position = self._memory.position
         # Events before outcomes: an outcome's answer points at the event that the aggregate had reached.
@@ -176,7 +179,9 @@ class PartitionRecovery:
         while reader.position(*where) < bounds.ends[where]:
             for record in reader.read(1, _READ_SECONDS):
                 return read_id(record) if record.offset == offset else None
-            if self._stopped() or self._clock.monotonic() - began > self._patience_seconds:
+            if self._stopped():
+                raise _GivenUp
+            if self._clock.monotonic() - began > self._patience_seconds:
                 raise BrokerUnavailable(
                     f"{where[0]}[{where[1]}]@{offset} could not be read in {self._patience_seconds:g} s: check that the broker is well"
                 )
@@ -206,6 +211,10 @@ class PartitionRecovery:
         if self.replay.between_commands and self._memory.checkpoint_due(now, idle=False):
             self._memory.checkpoint(now)
             self._checkpointed()
+
+
+class _GivenUp(Exception):
+    """The partition was given up while its store was checked."""
 
 
 def _event_id(record: Record) -> str | None:

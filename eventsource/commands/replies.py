@@ -124,7 +124,7 @@ class _DroppedReplies:
                 return
             by_reason, self._by_reason = dict(self._by_reason), Counter()
             self._logged_at = now
-        _log.warning("replies_dropped", replies=sum(by_reason.values()), reasons=by_reason)
+        _log.warning("replies_dropped", replies=sum(by_reason.values()), reasons=by_reason, about="kafka")
 
 
 def _reason(error: Exception) -> str:

@@ -24,6 +24,7 @@ from eventsource.forks import KeptInChildren
 _log = structlog.get_logger("eventsource.state_store")
 
 FORMAT: Final = 2
+_OTHER_CODE: Final = "it is of another version of the code"
 _IDENTITY: Final = b"m"
 _POSITION: Final = b"p"
 _AGGREGATE: Final = b"a"
@@ -99,12 +100,15 @@ class StateStore:
         except Exception as error:  # noqa: BLE001 - RocksDB's errors have no type of their own; whatever it is, the log has it all
             reason = f"it cannot be read: {error}"
         if reason is not None:
-            _log.warning(
+            # Stores are built again after every change of the code, and one line says so of all partitions.
+            log = _log.info if reason.startswith(_OTHER_CODE) else _log.warning
+            log(
                 "state_store_discarded",
                 aggregate=identity.aggregate,
                 partition=identity.partition,
                 folder=str(folder),
                 reason=reason,
+                about="state_store_discarded",
             )
             store.reset()
         return store
@@ -121,6 +125,8 @@ class StateStore:
             return "it does not say whose it is"
         wanted = asdict(self._identity)
         differing = sorted(name for name in wanted if found.get(name) != wanted[name])
+        if differing == ["code"]:
+            return f"{_OTHER_CODE}: the state is read from the log"
         if differing:
             return f"it is another's: {', '.join(f'{name} {found.get(name)!r}, not {wanted[name]!r}' for name in differing)}"
         written = self._decoded(_POSITION)

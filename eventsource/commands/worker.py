@@ -12,10 +12,12 @@ import structlog
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.hang_watch import DEAD_AFTER_SECONDS, HANGS_AFTER_SECONDS
 from eventsource.commands.memory_budget import MemoryBudget
-from eventsource.commands.owner import OwnerParts, PartitionOwner
+from eventsource.commands.owner import PartitionOwner
+from eventsource.commands.owner_parts import OwnerParts
 from eventsource.commands.owner_state import OwnerState
 from eventsource.commands.partition_failures import PartitionFailures
 from eventsource.commands.replies import ReplySender
+from eventsource.commands.take_overs import TakeOvers
 from eventsource.commands.turns import Turns
 from eventsource.consuming.definition import ConsumerContext
 from eventsource.domain import Aggregate
@@ -45,12 +47,14 @@ class CommandWorker:
         budget: MemoryBudget | None = None,
         turns: Turns | None = None,
         identities: TopicIdentities | None = None,
+        take_overs: TakeOvers | None = None,
     ) -> None:
-        """`budget`, `turns` and `identities` are the process's, shared by all its aggregates; without them, this one has its own."""
+        """`budget` and all that follow are the process's, shared by all its aggregates; without them, this one has its own."""
         self._aggregate = aggregate
         self._budget = budget or MemoryBudget(context.settings.worker.state_memory_mb << 20)
         self._turns = turns or Turns(context.clock.monotonic)
         self._identities = identities or TopicIdentities()
+        self._take_overs = take_overs or TakeOvers(context.clock.monotonic)
         self._failures = PartitionFailures(aggregate.__definition__.name)
         self._context = context
         self._owners: dict[TopicAndPartition, PartitionOwner] = {}
@@ -58,9 +62,9 @@ class CommandWorker:
         self._membership: Membership | None = None
 
     def ready(self) -> bool:
-        """Whether the group has answered and every partition that it gave us is being handled, none held up by one command."""
+        """Whether the group has given its assignment and every partition that it gave us is being handled, none held up by one command."""
         membership = self._membership
-        if membership is None or not membership.joined():
+        if membership is None or not membership.has_assignment():
             return False
         with self._lock:
             owners = dict(self._owners)
@@ -73,6 +77,11 @@ class CommandWorker:
         """Whether no command hangs for so long that a new process is the only way out."""
         with self._lock:
             return all(owner.hangs_seconds < DEAD_AFTER_SECONDS for owner in self._owners.values())
+
+    def unassigned_seconds(self) -> float:
+        """How long the group has given it no assignment that holds."""
+        membership = self._membership
+        return 0.0 if membership is None else membership.unassigned_seconds()
 
     def failures(self) -> Mapping[int, str]:
         """The partitions that an error stopped, each with the class of that error."""
@@ -103,6 +112,8 @@ class CommandWorker:
                 on_revoked=self._stop_owners,
                 on_lost=self._lose_owners,
                 session_timeout_seconds=kafka.session_timeout_seconds,
+                revocation_seconds=kafka.transaction_timeout_seconds,
+                monotonic=self._context.clock.monotonic,
             )
             parts = OwnerParts(
                 app=app,
@@ -117,6 +128,7 @@ class CommandWorker:
                 identities=self._identities,
                 budget=self._budget,
                 turns=self._turns,
+                take_overs=self._take_overs,
                 on_step=self._context.on_step,
             )
             opened.callback(membership.close)
@@ -138,6 +150,8 @@ class CommandWorker:
             self._failures.keep({partition for _, partition in owned.partitions})
             self._start_owners(parts, membership)
             self._look_after_owners()
+            self._take_overs.report()
+        self._take_overs.report(at_once=True)
 
     def _start_owners(self, parts: OwnerParts, membership: Membership) -> None:
         with self._lock:
@@ -189,5 +203,6 @@ def _state_codec(aggregate: type[Aggregate[Any]], schemas: SchemaStore) -> State
     try:
         return StateCodec(aggregate, schemas)
     except DefinitionError as error:
-        _log.warning("state_not_storable", aggregate=aggregate.__definition__.name, reason=str(error))
+        # A property of the class, as it says at each start.
+        _log.info("state_not_storable", aggregate=aggregate.__definition__.name, reason=str(error))
         return None

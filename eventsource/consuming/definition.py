@@ -61,6 +61,14 @@ class FailsByPartition(Protocol):
         """The partitions that are not worked on, each with the class of its error. May be called from any thread."""
 
 
+@runtime_checkable
+class GroupMember(Protocol):
+    """A runner whose partitions are given to it by a consumer group."""
+
+    def unassigned_seconds(self) -> float:
+        """How long the group has given it no assignment that holds; 0 while there is one. May be called from any thread."""
+
+
 class MemoryConsumer(Protocol):
     """A consumer inside `TestApp`."""
 

@@ -11,6 +11,11 @@ from confluent_kafka import KafkaError
 
 _log = structlog.get_logger("eventsource.kafka")
 
+SOCKET_TIMEOUT_MS: Final = 10_000
+"""How long a connection may leave a request unanswered before it counts as broken, as one that is half-open is.
+
+librdkafka's default is a minute, in which a partition would be neither read nor written.
+"""
 _TOLD_AGAIN_SECONDS: Final = 30.0
 
 # Settings that a user may not turn: each would break a promise of the framework without anyone noticing.
@@ -28,6 +33,7 @@ def base_config(client_config: Mapping[str, Any]) -> dict[str, Any]:
         "error_cb": ClientErrorLog(),
         # Lines on stderr are no log: what matters reaches `error_cb`, and librdkafka goes on trying by itself.
         "log_level": 2,
+        "socket.timeout.ms": SOCKET_TIMEOUT_MS,
         **client_config,
     }
 
@@ -81,5 +87,10 @@ class ClientErrorLog:
         self._told_at[code] = now
         repeated = self._untold.pop(code, 0)
         _log.warning(
-            "kafka_client_error", code=error.name(), reason=error.str(), fatal=error.fatal(), repeated_since=repeated
+            "kafka_client_error",
+            code=error.name(),
+            reason=error.str(),
+            fatal=error.fatal(),
+            repeated_since=repeated,
+            about="kafka",
         )

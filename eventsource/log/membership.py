@@ -8,6 +8,7 @@ callback. (`max.poll.interval.ms` therefore guards the membership thread alone: 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,12 +19,17 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, To
 from eventsource.errors import LogError
 from eventsource.log.admin import TopicAndPartition
 from eventsource.log.client_config import consumer_config
+from eventsource.log.group_progress import GroupProgress
 from eventsource.log.kafka_clients import KafkaConsumer
 from eventsource.log.kafka_errors import UNREACHABLE, translate
 from eventsource.log.serving import served
 
 _log = structlog.get_logger("eventsource.membership")
 _POLL_SECONDS: Final = 0.1
+_POLL_INTERVAL_SECONDS: Final = 30.0
+_STATISTICS_INTERVAL_MS: Final = 1_000
+_SPARE_SECONDS: Final = 2.0
+_LOST: Final = "partitions_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,21 @@ class Membership:
         on_revoked: Callable[[frozenset[TopicAndPartition]], None] | None = None,
         on_lost: Callable[[frozenset[TopicAndPartition]], None] | None = None,
         session_timeout_seconds: float = 6.0,
+        revocation_seconds: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`revocation_seconds` is how long `on_revoked` may take, in any member of the group."""
         config = consumer_config(client_config, group)
+        # Nothing slow runs in this consumer's thread. The interval is also how long librdkafka waits for the answer to a JoinGroup,
+        # and its default of 300 s leaves partitions without an owner for so long when that answer is lost.
+        session_seconds = float(config.get("session.timeout.ms", session_timeout_seconds * 1_000)) / 1_000
+        longest_silence_seconds = max(_POLL_INTERVAL_SECONDS, session_seconds, 2 * revocation_seconds)
+        config.setdefault("max.poll.interval.ms", int(longest_silence_seconds * 1_000))
+        progress = GroupProgress(
+            group, session_timeout_seconds, session_timeout_seconds + revocation_seconds + _SPARE_SECONDS, monotonic
+        )
+        config.update({"statistics.interval.ms": _STATISTICS_INTERVAL_MS, "stats_cb": progress.statistics})
+        self._progress = progress
         if config.get("group.protocol", "classic") == "classic":
             config.setdefault("session.timeout.ms", int(session_timeout_seconds * 1_000))
             # Members hear of a rebalance in the answer to their next heartbeat: the usual third of a session is long to wait.
@@ -73,7 +92,6 @@ class Membership:
         self._owned = Owned(0, frozenset())
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._joined = False
         self._topics_seen: set[str] = set()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"membership {group}", daemon=True)
@@ -92,9 +110,18 @@ class Membership:
         """What is owned now."""
         return self._owned
 
-    def joined(self) -> bool:
-        """Whether the group has answered at least once, even with no partition."""
-        return self._joined
+    def has_assignment(self) -> bool:
+        """Whether what is owned is what the group gave this member, and the group has made progress lately.
+
+        False before the first assignment, from a loss until the next assignment, and while a rebalance takes longer than a session. A
+        member that owns nothing may be a spare, or wait for a partition that another member is giving up: it has an assignment once
+        that would have come.
+        """
+        return self._progress.is_settled(owns_any=bool(self._owned.partitions))
+
+    def unassigned_seconds(self) -> float:
+        """How long the group has given no assignment that holds; 0 while there is one."""
+        return self._progress.unassigned_seconds()
 
     def wait(self, epoch: int, timeout_seconds: float) -> Owned:
         """What is owned, as soon as it is not what it was at `epoch`, or after the time-out."""
@@ -116,6 +143,7 @@ class Membership:
                 consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
                 while not self._stop.is_set():
                     self._poll(consumer)
+                    self._progress.look()
             finally:
                 consumer.close()  # serves the revocation of what is still owned
         except BaseException as error:  # noqa: BLE001 - kept for `check`, which raises it in the owner's thread
@@ -138,7 +166,7 @@ class Membership:
                 raise translate(error, f"as a member of group {self._group}", self._bootstrap, topic_seen=topic_seen)
             if error.code() not in UNREACHABLE:
                 _log.info("membership_event", group=self._group, code=error.name(), reason=error.str())
-        if self._joined:
+        if self._progress.assigned:
             self._refresh_metadata(consumer)
 
     def _refresh_metadata(self, consumer: Consumer) -> None:
@@ -157,18 +185,19 @@ class Membership:
             consumer.assign(_at_end(partitions))
         if partitions:
             consumer.pause(partitions)
-        self._joined = True
         gained = frozenset((partition.topic, partition.partition) for partition in partitions)
         self._topics_seen.update(partition.topic for partition in partitions)
+        self._progress.note_assignment()
         if gained:
-            _log.info("partitions_assigned", group=self._group, partitions=sorted(gained))
+            _log.debug("partitions_assigned", group=self._group, partitions=sorted(gained))
         self._publish(self._owned.partitions | gained, _group_metadata(consumer))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._give_up(consumer, partitions, "partitions_revoked", self._on_revoked)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._give_up(consumer, partitions, "partitions_lost", self._on_lost)
+        self._progress.note_loss()
+        self._give_up(consumer, partitions, _LOST, self._on_lost)
 
     def _give_up(
         self,
@@ -178,7 +207,10 @@ class Membership:
         told: Callable[[frozenset[TopicAndPartition]], None] | None,
     ) -> None:
         gone = frozenset((partition.topic, partition.partition) for partition in partitions)
-        _log.info(event, group=self._group, partitions=sorted(gone))
+        if event == _LOST:
+            _log.warning(event, group=self._group, partitions=sorted(gone), about="kafka")
+        else:
+            _log.debug(event, group=self._group, partitions=sorted(gone))
         self._publish(self._owned.partitions - gone, self._owned.metadata)
         if told is not None:
             told(gone)

@@ -147,7 +147,9 @@ class LogReader:
                 self._known_topics.add(topic)
                 self._topics_seen.add(topic)
             else:
-                _log.info("metadata_missing", topic=topic, error=problem.name())  # librdkafka goes on asking
+                _log.info(
+                    "metadata_missing", topic=topic, error=problem.name(), about="kafka"
+                )  # librdkafka goes on asking
 
     def __enter__(self) -> Self:
         return self

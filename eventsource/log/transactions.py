@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from eventsource.errors import Fenced, LogError, OffsetLost, RecordRefused, TransactionAborted
 from eventsource.log.admin import TopicAndPartition
 from eventsource.log.bounded_calls import BoundedCalls, NeverReturned
-from eventsource.log.client_config import producer_config
+from eventsource.log.client_config import SOCKET_TIMEOUT_MS, producer_config
 from eventsource.log.deliveries import Deliveries
 from eventsource.log.kafka_clients import KafkaProducer
 from eventsource.log.kafka_errors import FENCED, FORBIDDEN, TOO_LARGE, translate
@@ -114,7 +114,10 @@ class PartitionWriter:
         self._producers = [
             KafkaProducer(
                 {
-                    **producer_config({**_DEFAULTS, **client_config}),
+                    **producer_config(
+                        # librdkafka refuses a time-out of requests that is longer than that of the transaction.
+                        {**_DEFAULTS, "socket.timeout.ms": min(SOCKET_TIMEOUT_MS, timeout_ms), **client_config}
+                    ),
                     "transactional.id": transactional_id,
                     "transaction.timeout.ms": timeout_ms,
                     # A record must have failed before its transaction does, or the broker aborts what we still send.
@@ -218,7 +221,7 @@ class PartitionWriter:
             producer.abort_transaction(_UNLIMITED)
         except (KafkaException, SystemError) as error:
             # The ids are fenced before the next use in any case, which ends the transaction.
-            _log.info("abort_failed", error=str(error))
+            _log.info("abort_failed", error=str(error), about="kafka")
 
     def _translate(self, error: KafkaError, doing: str) -> LogError:
         if error.code() in _FENCED:
@@ -244,7 +247,7 @@ def _connect(producer: Producer) -> None:
             producer.list_topics(_COORDINATORS, timeout=_METADATA_SECONDS)
     except KafkaException as error:
         _log.info(
-            "metadata_missing", topic=_COORDINATORS, error=error.args[0].name()
+            "metadata_missing", topic=_COORDINATORS, error=error.args[0].name(), about="kafka"
         )  # what follows has its own time-out
 
 

@@ -1,4 +1,5 @@
-"""A proxy in front of a broker that can hold back the end of a transaction, and deliver it in the middle of the next one.
+"""A proxy in front of a broker that can hold back the end of a transaction, and deliver it in the middle of the next one, or let
+a connection become half-open: requests arrive, and no answer ever comes back.
 
 What the network may do to a request whose connection broke: the client sends it again over another connection, and the first
 copy arrives later. It reads no more of the protocol than the head of a request and the transactional id behind it.
@@ -12,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -27,16 +29,29 @@ _LOOK_SECONDS: Final = 0.01
 
 
 class Api(IntEnum):
-    """The requests of a transaction. All begin with the transactional id."""
+    """Kinds of requests: https://kafka.apache.org/protocol#protocol_api_keys."""
 
     PRODUCE = 0
+    FETCH = 1
+    LIST_OFFSETS = 2
+    METADATA = 3
+    OFFSET_COMMIT = 8
+    OFFSET_FETCH = 9
+    FIND_COORDINATOR = 10
+    JOIN_GROUP = 11
+    HEARTBEAT = 12
+    LEAVE_GROUP = 13
+    SYNC_GROUP = 14
+    API_VERSIONS = 18
+    INIT_PRODUCER_ID = 22
     ADD_PARTITIONS_TO_TXN = 24
     ADD_OFFSETS_TO_TXN = 25
     END_TXN = 26
     TXN_OFFSET_COMMIT = 28
 
 
-# The first version whose header has tagged fields and whose texts are compact.
+# The requests of a transaction, which all begin with the transactional id, and the first version of each whose header has tagged
+# fields and whose texts are compact.
 _FLEXIBLE: Final = {
     Api.PRODUCE: 9,
     Api.ADD_PARTITIONS_TO_TXN: 3,
@@ -105,6 +120,15 @@ class Trap:
         return self.answer is not None
 
 
+@dataclass
+class Silence:
+    """Makes the connections half-open over which the next requests of this kind are sent, so many of them."""
+
+    api: int
+    connections: int
+    begun: threading.Event = field(default_factory=threading.Event)
+
+
 class KafkaProxy:
     """Passes everything on, and tells clients to come through itself. A context manager."""
 
@@ -121,6 +145,10 @@ class KafkaProxy:
         self._connections: list[_Connection] = []
         self._unanswered: set[tuple[int, int]] = set()
         self._trap: Trap | None = None
+        self._silence: Silence | None = None
+        self._silent: set[int] = set()
+        self.requests: Counter[int] = Counter()
+        """How many requests of each kind were seen, by API key."""
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -140,6 +168,11 @@ class KafkaProxy:
         self._trap = trap
         return trap
 
+    def silence(self, api: int, connections: int = 1) -> Silence:
+        """Lets the connections that are next to carry such a request become half-open."""
+        self._silence = Silence(api, connections)
+        return self._silence
+
     # --- threads -----------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
@@ -158,6 +191,7 @@ class KafkaProxy:
     def _to_broker(self, connection: _Connection) -> None:
         with contextlib.suppress(OSError):
             while frame := _read_frame(connection.client):
+                self._note(frame, connection)
                 request = read_request(frame)
                 if request is not None:
                     if self._springs(request, frame, connection):
@@ -168,6 +202,16 @@ class KafkaProxy:
                 _write_frame(connection.broker, frame)
         _close(*connection)
 
+    def _note(self, frame: bytes, connection: _Connection) -> None:
+        (api,) = struct.unpack_from(">h", frame)
+        with self._changed:
+            self.requests[api] += 1
+            silence = self._silence
+            if silence is not None and silence.api == api and silence.connections > 0:
+                silence.connections -= id(connection) not in self._silent
+                self._silent.add(id(connection))
+                silence.begun.set()
+
     def _to_client(self, connection: _Connection) -> None:
         with contextlib.suppress(OSError):
             while frame := _read_frame(connection.broker):
@@ -175,6 +219,8 @@ class KafkaProxy:
                 with self._changed:
                     self._unanswered.discard((id(connection), correlation_id))
                     self._changed.notify_all()
+                if id(connection) in self._silent:
+                    continue
                 trap = self._trap
                 if trap is None or trap.held is not connection:
                     _write_frame(connection.client, frame.replace(self._address, self._own_address))

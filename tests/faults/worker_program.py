@@ -116,7 +116,7 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     _die_with_parent()
-    configure_logging(sys.stderr, level="info", debug=True)
+    configure_logging(sys.stderr, level="debug", debug=True)
     try:
         main(Plan.from_json(sys.argv[1]))
     except EventSourceError as error:

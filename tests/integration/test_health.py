@@ -81,6 +81,7 @@ def test_ready_tells_each_runners_state(server: HealthServer, watched: Watched) 
                     "restarts": 2,
                     "failure": None,
                     "failed_partitions": [],
+                    "unassigned_seconds": 0,
                 }
             },
         },

@@ -18,7 +18,6 @@ from eventsource.log.partitioner import aggregate_key, partition_for
 from eventsource.log.steps import Step
 from eventsource.log.topics import apply
 from eventsource.settings import Settings
-from tests.integration.worker.conftest import RunningWorker, until
 from tests.integration.worker.parts_app import (
     BAD_AMOUNT,
     BROKEN,
@@ -32,6 +31,7 @@ from tests.integration.worker.parts_app import (
     Total,
     parts,
 )
+from tests.integration.worker.running import RunningWorker, until
 
 PARTITION = 0
 
