@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,19 @@ class Watch:
             return
 
 
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Watches meanwhile, and no longer."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=watch.watch, args=(stopped,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
 def ids_of_all_partitions() -> list[str]:
     found: dict[int, str] = {}
     for number in range(1_000):
@@ -130,7 +143,6 @@ def test_every_partition_has_an_owner_again_and_ready_is_honest(
     )
     direct = settings_of(fault_settings, tmp_path / "direct")
     apply(ledger, fault_settings)
-    stopped = threading.Event()
     with ExitStack() as opened:
         client = opened.enter_context(ledger.connect(fault_settings))
         first = RunningWorker(ledger, behind).start()
@@ -139,31 +151,27 @@ def test_every_partition_has_an_owner_again_and_ready_is_honest(
         watch = Watch(client, [first], ids_of_all_partitions())
         for account in watch.ids:
             client.send(Account, account, Open(owner="o"))
-        watching = threading.Thread(target=watch.watch, args=(stopped,))
-        watching.start()
-        opened.callback(watching.join)
-        opened.callback(stopped.set)
-        until(lambda: watch.longest_silence.keys() == set(watch.ids), "all partitions to be asked")
-
-        silence = proxy.silence(api, CONNECTIONS.get(api, 1))
-        began = time.monotonic()
-        if api not in ALWAYS:
-            second = RunningWorker(ledger, direct).start()
-            opened.callback(second.stop)
-            watch.workers = [first, second]
-        assert silence.begun.wait(60), f"no {api.name} was sent: {proxy.requests}"
-        sprung = time.monotonic()
-        # As long as librdkafka may take to notice; the connection is gone by then.
-        until(lambda: time.monotonic() - sprung > 12, "the time-outs")
-        until(
-            lambda: (
-                all(time.monotonic() - at < 2 for at in watch.answered_at.values())
-                and all(worker.get("/ready")[0] == 200 for worker in watch.workers)
-            ),
-            "every partition to be owned and every worker to be ready",
-            OWNED_WITHIN_SECONDS,
-        )
-        until(lambda: time.monotonic() - began > 20, "a while of watching")
+        with watched(watch):
+            until(lambda: watch.longest_silence.keys() == set(watch.ids), "all partitions to be asked")
+            silence = proxy.silence(api, CONNECTIONS.get(api, 1))
+            began = time.monotonic()
+            if api not in ALWAYS:
+                second = RunningWorker(ledger, direct).start()
+                opened.callback(second.stop)
+                watch.workers = [first, second]
+            until(silence.begun.is_set, f"{api.name} to be sent")
+            sprung = time.monotonic()
+            # As long as librdkafka may take to notice; the connection is gone by then.
+            until(lambda: time.monotonic() - sprung > 12, "the time-outs")
+            until(
+                lambda: (
+                    all(time.monotonic() - at < 2 for at in watch.answered_at.values())
+                    and all(worker.get("/ready")[0] == 200 for worker in watch.workers)
+                ),
+                "every partition to be owned and every worker to be ready",
+                OWNED_WITHIN_SECONDS,
+            )
+            until(lambda: time.monotonic() - began > 20, "a while of watching")
     silent = max(watch.longest_silence.values())
     print(f"{api.name}: longest silence {silent:.1f} s, not ready for {watch.not_ready_seconds:.1f} s")
     assert silent < OWNED_WITHIN_SECONDS
