@@ -26,6 +26,7 @@ from eventsource.supervised import RunnerStatus
 MOST_CONNECTIONS: Final = 64
 REQUEST_SECONDS: Final = 5.0
 """How long a client may take from its connection to the end of the request's head, and again to take the answer."""
+_ACCEPTED_TOGETHER: Final = 8
 _QUEUED_CONNECTIONS: Final = 1_024
 _MOST_HEAD_BYTES: Final = 8_192
 _END_OF_HEAD: Final = b"\r\n\r\n"
@@ -89,9 +90,9 @@ class HealthServer:
             runner.run(self._serve_until_closed())
 
     async def _serve_until_closed(self) -> None:
-        # `backlog` is also how many connections are accepted before any of them is looked at.
+        # To asyncio, `backlog` is also how many connections are accepted before any of them is looked at, several times over.
         server = await asyncio.start_server(
-            self._pages.serve, sock=self._listener, backlog=MOST_CONNECTIONS, limit=_MOST_HEAD_BYTES
+            self._pages.serve, sock=self._listener, backlog=_ACCEPTED_TOGETHER, limit=_MOST_HEAD_BYTES
         )
         # What the system keeps for us costs the process nothing; where it has no room, a client waits for a second before it tries again.
         self._listener.listen(_QUEUED_CONNECTIONS)
