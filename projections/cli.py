@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eventsource.cli.completion import complete_projection
 from eventsource.cli.exit_codes import REFUSED
 from eventsource.cli.help import CommandGroup
 from eventsource.cli.options import Json, Reference, confirmed, find_app, split_app
@@ -59,7 +60,11 @@ def list_command(reference: Reference = None, json: Json = False) -> None:
 def rebuild_command(
     what: Annotated[
         list[str],
-        typer.Argument(metavar="[MODULE:APP] NAME", help="The app, and the projection's name as `list` shows it."),
+        typer.Argument(
+            metavar="[MODULE:APP] NAME",
+            help="The app, and the projection's name as `list` shows it.",
+            autocompletion=complete_projection,
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")] = False,
     json: Json = False,

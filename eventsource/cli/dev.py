@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eventsource.cli.completion import complete_app
 from eventsource.cli.dev_progress import DevProgress
 from eventsource.cli.dev_session import DevSession
 from eventsource.cli.exit_codes import INTERRUPTED, TERMINATED
@@ -42,6 +43,7 @@ def dev(
             metavar="[MODULE:APP]",
             help="Also run this app's workers; else that of EVENTSOURCE_APP, or of [tool.eventsource] app in pyproject.toml.",
             show_default=False,
+            autocompletion=complete_app,
         ),
     ] = None,
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Where the servers keep their data.")] = Path(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eventsource.cli.completion import complete_aggregate
 from eventsource.cli.help import CommandGroup
 from eventsource.cli.options import Json, Place, find_app, known_aggregate, split_app, split_place
 from eventsource.cli.output import counted, note, print_json, print_line, print_table, warn
@@ -32,7 +33,9 @@ def tail(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODULE:APP] [AGGREGATE]", help="The app, and one of its aggregates; all of them unless given."
+            metavar="[MODULE:APP] [AGGREGATE]",
+            help="The app, and one of its aggregates; all of them unless given.",
+            autocompletion=complete_aggregate,
         ),
     ] = None,
     from_beginning: Annotated[

@@ -7,14 +7,15 @@ import itertools
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from eventsource.cli import config, dev, dev_rebuild, doctor, events, init, run, state, topics
+from eventsource.cli import config, dev, dev_rebuild, doctor, events, init, run, send, state, topics
+from eventsource.cli.completion import KEPT_VARIABLE, join_colons
 from eventsource.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, OK, UNEXPECTED, USAGE, exit_code_of
 from eventsource.cli.help import CommandGroup
 from eventsource.cli.logs import LEVELS, configure_logging
@@ -35,6 +36,7 @@ _COMMANDS: Final = {
     "dev": dev,
     dev_rebuild.VERB: dev_rebuild,
     "run": run,
+    "send": send,
     "topics": topics,
     "doctor": doctor,
     "events": events,
@@ -71,6 +73,8 @@ def _run(given: list[str], invocation: Invocation) -> int:
     try:
         command = typer.main.get_command(build(invocation, given))
         if COMPLETION_VARIABLE in os.environ:
+            if "COMP_WORDS" in os.environ:
+                _join_words_of_bash(os.environ)
             return _code_of(command.main(given, prog_name=PROGRAM, standalone_mode=False, obj=invocation))
         # Not its `main`, which ends the process with 1 when the reader of the output went away.
         with command.make_context(PROGRAM, given, obj=invocation) as context:
@@ -173,6 +177,12 @@ def _globals(
 def _options(arguments: list[str]) -> list[str]:
     """The words before `--`."""
     return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+def _join_words_of_bash(environment: MutableMapping[str, str]) -> None:
+    """Bash splits MODULE:APP in three. What it will not replace of the current word is cut from each offer (see `completion`)."""
+    words, current, kept = join_colons(environment["COMP_WORDS"], int(environment.get("COMP_CWORD", "0")))
+    environment.update({"COMP_WORDS": words, "COMP_CWORD": str(current), KEPT_VARIABLE: kept})
 
 
 def _debug_first(arguments: list[str]) -> list[str]:

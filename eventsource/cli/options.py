@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from eventsource.app import App
+from eventsource.cli.completion import complete_aggregate, complete_app
 from eventsource.cli.loading import load_app
 from eventsource.cli.output import note
 from eventsource.errors import InvalidArgument, SettingsError
@@ -21,11 +23,16 @@ Reference = Annotated[
         metavar="[MODULE:APP]",
         help="The app, such as examples.bank:bank; else EVENTSOURCE_APP, or [tool.eventsource] app in pyproject.toml.",
         show_default=False,
+        autocompletion=complete_app,
     ),
 ]
 Place = Annotated[
     list[str],
-    typer.Argument(metavar="[MODULE:APP] AGGREGATE ID", help="The app, the aggregate's name, and its id."),
+    typer.Argument(
+        metavar="[MODULE:APP] AGGREGATE ID",
+        help="The app, the aggregate's name, and its id.",
+        autocompletion=complete_aggregate,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and an error as one on stderr.")]
 
@@ -56,6 +63,20 @@ def split_place(words: Sequence[str], command: str) -> tuple[str | None, str, st
             f"{command} takes an app, an aggregate and an id, and nothing more: quote an id with blanks; {usage}"
         )
     return reference, rest[0], rest[1]
+
+
+def time_of(option: str, text: str | None) -> datetime | None:
+    """The time that an option was given. Raises `InvalidArgument` for what is no time, or has no time zone."""
+    if text is None:
+        return None
+    example = "write it as 2026-01-31T12:00:00Z, or with +01:00 in the place of Z"
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidArgument(f"{option} {text!r} is not a time: {example}") from None
+    if time.utcoffset() is None:
+        raise InvalidArgument(f"{option} {text!r} has no time zone: {example}")
+    return time
 
 
 def confirmed(question: str, *, unasked: str) -> bool:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from eventsource.cli.help import CommandGroup
-from eventsource.cli.options import Json, Place, find_app, known_aggregate, split_place
+from eventsource.cli.options import Json, Place, find_app, known_aggregate, split_place, time_of
 from eventsource.cli.output import print_json, print_line, print_table
 from eventsource.cli.values import json_form
 from eventsource.errors import InvalidArgument
 from eventsource.settings import load_settings
-
-_EXAMPLE: Final = "write it as 2026-01-31T12:00:00Z, or with +01:00 in the place of Z"
 
 
 def register(root: typer.Typer) -> None:
@@ -56,7 +53,7 @@ def show(
     reference, aggregate, aggregate_id = split_place(what, "state show")
     if at_version is not None and at_time is not None:
         raise InvalidArgument("give --at-version or --at-time, not both: leave one of them out")
-    time_given = _time(at_time)
+    time_given = time_of("--at-time", at_time)
     found = find_app(reference)
     known_aggregate(found, aggregate)
     loaded, time = state_at(
@@ -83,15 +80,3 @@ def show(
         when = time.isoformat(sep=" ", timespec="milliseconds")
         print_line(f"{aggregate} {aggregate_id}  version {loaded.version}  {when}")
         print_table(("field", "value"), state.items())
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidArgument(f"--at-time {text!r} is not a time: {_EXAMPLE}") from None
-    if time.utcoffset() is None:
-        raise InvalidArgument(f"--at-time {text!r} has no time zone: {_EXAMPLE}")
-    return time
