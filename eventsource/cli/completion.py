@@ -24,9 +24,6 @@ _SKIPPED: Final = frozenset({"__pycache__", "build", "dist", "node_modules", "si
 _MOST_FILES: Final = 500
 _LARGEST_BYTES: Final = 200_000
 
-KEPT_VARIABLE: Final = "_EVENTSOURCE_COMPLETE_KEPT"
-"""What of the current word the shell keeps: bash replaces only what stands behind a colon."""
-
 Words = Callable[[App, Sequence[str]], list[str]]
 """What may stand behind the words that were given after the app."""
 
@@ -98,8 +95,7 @@ def _is_named() -> bool:
 
 
 def _offered(words: Sequence[str] | Iterator[str], incomplete: str) -> list[str]:
-    kept = os.environ.get(KEPT_VARIABLE, "")
-    return [word.removeprefix(kept) for word in words if word.startswith(incomplete)]
+    return [word for word in words if word.startswith(incomplete)]
 
 
 def _apps() -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from eventsource.cli.help import CommandGroup
 from eventsource.cli.options import Json
 from eventsource.cli.output import print_json, print_table
-from eventsource.cli.reference import settings_reference
+from eventsource.cli.reference import settings_reference, settings_rows
 from eventsource.settings import Settings, load_settings, redacted, variable_name, variable_sources
 
 
@@ -32,9 +33,12 @@ def show(json: Json = False) -> None:
     print_table(("setting", "value", "from"), _rows(settings, sources))
 
 
-def reference() -> None:
+def reference(json: Json = False) -> None:
     """Print the reference of all settings, in Markdown."""
-    print(settings_reference(), end="")
+    if json:
+        print_json({"settings": [asdict(setting) for setting in settings_rows()]})
+    else:
+        print(settings_reference(), end="")
 
 
 def _rows(settings: Settings, sources: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:

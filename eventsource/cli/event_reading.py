@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -34,11 +34,18 @@ _WAIT_SECONDS: Final = 0.5
 
 
 def follow(
-    app: App, settings: Settings, aggregates: Sequence[str], *, from_beginning: bool, follow: bool
+    app: App,
+    settings: Settings,
+    aggregates: Sequence[str],
+    *,
+    from_beginning: bool,
+    follow: bool,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Record, Recorded | EventSourceError]]:
     """The committed events of some aggregates: each record with its event, or with the reason why it cannot be read.
 
-    Without `follow` it ends where the log ended when it began. Raises `BrokerUnavailable` and `TopicMissing`.
+    Without `follow` it ends where the log ended when it began. `on_wait` is called twice a second while nothing is recorded; what
+    it raises ends the reading. Raises `BrokerUnavailable` and `TopicMissing`.
     """
     names = app.names(settings.namespace)
     topics = {names.events(name): app.aggregates[name] for name in aggregates}
@@ -51,6 +58,7 @@ def follow(
         decoders = {topic: EventDecoder(aggregate, schemas) for topic, aggregate in topics.items()}
         reader.assign(starts)
         while follow or _behind(reader, ends):
+            on_wait()
             for record in reader.read(_BATCH, _WAIT_SECONDS):
                 if follow or record.offset < ends[record.topic, record.partition]:
                     yield record, _decoded(decoders[record.topic], record)

@@ -11,7 +11,7 @@ import typer
 from eventsource.cli.completion import complete_aggregate
 from eventsource.cli.help import CommandGroup
 from eventsource.cli.options import Json, Place, find_app, known_aggregate, split_app, split_place
-from eventsource.cli.output import counted, note, print_json, print_line, print_table, warn
+from eventsource.cli.output import check_output_is_read, counted, note, print_json, print_line, print_table, warn
 from eventsource.cli.values import json_form, plain_text
 from eventsource.errors import EventSourceError, SettingsError
 from eventsource.settings import load_settings
@@ -54,7 +54,14 @@ def tail(
     reference, aggregate = _split(what or [])
     found = find_app(reference)
     aggregates = [known_aggregate(found, aggregate)] if aggregate is not None else list(found.aggregates)
-    read = follow(found, load_settings(), aggregates, from_beginning=from_beginning, follow=follow_)
+    read = follow(
+        found,
+        load_settings(),
+        aggregates,
+        from_beginning=from_beginning,
+        follow=follow_,
+        on_wait=check_output_is_read,
+    )
     for record, decoded in islice(read, limit):
         _print_tail(record, decoded, json=json)
 

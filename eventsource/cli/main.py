@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
@@ -10,12 +11,12 @@ import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from eventsource.cli import config, dev, dev_rebuild, doctor, events, init, run, send, state, topics
-from eventsource.cli.completion import KEPT_VARIABLE, join_colons
+from eventsource.cli.completion import join_colons
 from eventsource.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, OK, UNEXPECTED, USAGE, exit_code_of
 from eventsource.cli.help import CommandGroup
 from eventsource.cli.logs import LEVELS, configure_logging
@@ -73,9 +74,7 @@ def _run(given: list[str], invocation: Invocation) -> int:
     try:
         command = typer.main.get_command(build(invocation, given))
         if COMPLETION_VARIABLE in os.environ:
-            if "COMP_WORDS" in os.environ:
-                _join_words_of_bash(os.environ)
-            return _code_of(command.main(given, prog_name=PROGRAM, standalone_mode=False, obj=invocation))
+            return _complete(command, os.environ)
         # Not its `main`, which ends the process with 1 when the reader of the output went away.
         with command.make_context(PROGRAM, given, obj=invocation) as context:
             return _code_of(command.invoke(context))
@@ -179,10 +178,16 @@ def _options(arguments: list[str]) -> list[str]:
     return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
-def _join_words_of_bash(environment: MutableMapping[str, str]) -> None:
-    """Bash splits MODULE:APP in three. What it will not replace of the current word is cut from each offer (see `completion`)."""
-    words, current, kept = join_colons(environment["COMP_WORDS"], int(environment.get("COMP_CWORD", "0")))
-    environment.update({"COMP_WORDS": words, "COMP_CWORD": str(current), KEPT_VARIABLE: kept})
+def _complete(command: Any, environment: MutableMapping[str, str]) -> int:
+    """Prints what the shell offers. Bash has split MODULE:APP in three, and keeps what it will not replace of the current word."""
+    words, current, kept = join_colons(environment.get("COMP_WORDS", ""), int(environment.get("COMP_CWORD", "0")))
+    environment.update({"COMP_WORDS": words, "COMP_CWORD": str(current)})
+    offers = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(offers):
+            return _code_of(command.main([], prog_name=PROGRAM, standalone_mode=False))
+    finally:
+        print("".join(line.removeprefix(kept) for line in offers.getvalue().splitlines(keepends=True)), end="")
 
 
 def _debug_first(arguments: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,18 @@ class _Console(Console):
 def stdout_console() -> Console:
     """The console on stdout: as wide as the terminal, and wide enough to cut nothing elsewhere."""
     return _Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
+
+
+def check_output_is_read() -> None:
+    """Raises `BrokenPipeError` if the reader of stdout went away: what waits to write would not notice before it writes."""
+    try:
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    poll = select.poll()
+    poll.register(output, 0)  # errors are reported in any case
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        raise BrokenPipeError
 
 
 def counted(number: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -36,13 +37,34 @@ def settings_reference() -> str:
     return _HEAD + "".join(_sections())
 
 
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """A setting as the reference describes it, in Markdown."""
+
+    variable: str
+    type: str
+    default: str
+    description: str
+
+
+def settings_rows() -> list[SettingRow]:
+    """Every setting there is."""
+    return [_row(variable, location) for variable, location in setting_variables().items()]
+
+
+def _row(variable: str, location: tuple[str, ...]) -> SettingRow:
+    field = _field(location)
+    suffix = "__NAME" if field.annotation == dict[str, str] else ""
+    return SettingRow(f"{variable}{suffix}", _type(field), _default(field), field.description or "")
+
+
 def _sections() -> Iterator[str]:
     parts: dict[tuple[str, ...], list[str]] = {}
     for variable, location in setting_variables().items():
-        field = _field(location)
-        suffix = "__NAME" if field.annotation == dict[str, str] else ""
-        row = f"| `{variable}{suffix}` | {_type(field)} | {_default(field)} | {field.description} |\n"
-        parts.setdefault(location[:-1], []).append(row)
+        row = _row(variable, location)
+        parts.setdefault(location[:-1], []).append(
+            f"| `{row.variable}` | {row.type} | {row.default} | {row.description} |\n"
+        )
     for location, rows in parts.items():
         yield f"\n## {_title(location)}\n\n| variable | type | default | what it does |\n|---|---|---|---|\n{''.join(rows)}"
 
