@@ -47,7 +47,7 @@ CASES = [case for case in ROUND_TRIPS.CASES if not is_ambiguous(case[0])]
 
 
 def command_of(annotation: Any) -> type[Command]:
-    class Put(Command, name="put"):
+    class Put(Command, name="put", naive_datetimes=True):
         field: annotation
 
     return Put
