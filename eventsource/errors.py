@@ -170,7 +170,10 @@ class Expired(CommandError):
 
 
 class CommandIdReused(CommandError):
-    """Raised when a known command id arrives with another content. Nothing was executed: give the new command its own id."""
+    """Raised when a known command id arrives with another content. Nothing was executed: give the new command its own id.
+
+    An id is known to the owner of the partition that it was sent to: use a command id for one aggregate only.
+    """
 
     def __init__(self, command_id: str) -> None:
         super().__init__(

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from eventsource.consuming.database import connect, is_about_values, translate
 from eventsource.consuming.positions import Positions
-from eventsource.errors import DatabaseUnavailable, NotCaughtUp, ReadModelOutdated, ReadModelReadOnly, TopicMismatch
+from eventsource.errors import DatabaseUnavailable, InvalidArgument, NotCaughtUp, ReadModelOutdated, ReadModelReadOnly
 from eventsource.log.admin import LogAdmin
 from eventsource.log.token import Token
 from eventsource.settings import Settings
@@ -56,7 +56,7 @@ class ProjectionReader:
     def wait_for(self, token: Token, timeout_seconds: float) -> None:
         """Blocks until the read model shows what the token stands for.
 
-        Raises `NotCaughtUp` when it does not in time, `TopicMismatch` when it is not built from the token's topic,
+        Raises `NotCaughtUp` when it does not in time, `InvalidArgument` when it is not built from the token's topic,
         `ReadModelOutdated` when it was built by another revision, `DatabaseUnavailable`.
         """
         deadline = time.monotonic() + timeout_seconds
@@ -104,9 +104,9 @@ class ProjectionReader:
             self._find_topics()
             topic = self._topics.get(token.topic_id)
         if topic is None or token.partition >= topic.partitions:
-            raise TopicMismatch(
+            raise InvalidArgument(
                 f"the token is of a topic that projection {self._name!r} does not read ({', '.join(self._plan.aggregates)}): wait for a "
-                "projection of that aggregate; if the topic was made anew, the token is void"
+                "projection of that aggregate; a token of a topic that was deleted is void"
             )
         return topic
 

@@ -31,6 +31,13 @@ _NOT_OURS: Final = frozenset({".venv", ".git", ".eventsource", "build", "dist", 
 _FENCE: Final = re.compile(r"^( *)(`{3,}|~{3,})\s*(.*?)\s*$")
 _COMMAND_SECONDS: Final = 60.0
 _READY_SECONDS: Final = 60.0
+_READY: Final = ("worker_is_ready", "Uvicorn running on http")
+# uvicorn, ended by SIGTERM or when its standard input closes
+_UVICORN: Final = (
+    "import os, signal, sys, threading, uvicorn\n"
+    "threading.Thread(target=lambda: (sys.stdin.read(), os.kill(os.getpid(), signal.SIGTERM)), daemon=True).start()\n"
+    "uvicorn.main()"
+)
 _STOP_SECONDS: Final = 40.0
 _PAGE_SECONDS: Final = 240.0
 
@@ -251,6 +258,7 @@ class PageRun:
     _futures: int = 0
     _printed: str = ""
     _background: list[subprocess.Popen[str]] = field(default_factory=list)
+    _files: set[str] = field(default_factory=set)
 
     def run(self) -> None:
         """Raises `SnippetFailed` at the first snippet that fails, or whatever a python snippet raises."""
@@ -269,7 +277,9 @@ class PageRun:
         if snippet.file is not None:
             path = Path(snippet.file)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(snippet.text, encoding="utf-8")
+            before = f"{path.read_text(encoding='utf-8')}\n\n" if snippet.file in self._files else ""
+            self._files.add(snippet.file)
+            path.write_text(before + snippet.text, encoding="utf-8")
             if path.suffix == ".py":
                 compile(snippet.text, str(path), "exec")
         elif snippet.language == "python":
@@ -322,7 +332,7 @@ class PageRun:
     def _start(self, line: int, words: list[str]) -> None:
         # Its standard input closes when this process ends, however that ends.
         process = subprocess.Popen(
-            [*words, "--until-stdin-closes"],
+            words,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -336,7 +346,7 @@ class PageRun:
         log = []
         for text in process.stderr:
             log.append(text)
-            if "worker_is_ready" in text:
+            if any(ready in text for ready in _READY):
                 # Read on, or the process waits for a reader for ever.
                 threading.Thread(target=process.stderr.read, daemon=True).start()
                 break
@@ -396,9 +406,15 @@ def _stand_in(command: str) -> str | list[list[str]]:
         case ["eventsource", "dev", *options]:
             # The servers are there: what is left of `dev` is what it does with an app once they answer.
             apps = [word for word in options if ":" in word]
-            return [["eventsource", "topics", "apply", *apps], ["eventsource", "run", *apps]] if apps else "true"
+            return (
+                [["eventsource", "topics", "apply", *apps], ["eventsource", "run", *apps, "--until-stdin-closes"]]
+                if apps
+                else "true"
+            )
         case ["eventsource", "run", *_]:
-            return [words]
+            return [[*words, "--until-stdin-closes"]]
+        case ["uvicorn", *_]:
+            return [[sys.executable, "-c", _UVICORN, *words[1:], "--port", "0"]]
         case ["make", *_]:
             return f"make --directory {shlex.quote(str(ROOT))} --dry-run {shlex.join(words[1:])} > /dev/null"
         case ["pip", "install", requirement]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from eventsource.app import App
 from eventsource.domain import Aggregate, Command, Event
-from eventsource.errors import DefinitionError, InvalidArgument
+from eventsource.errors import DecodeError, DefinitionError, InvalidArgument
 from eventsource.log.headers import EMPTY_TRAIL, MAX_COMMAND_ID_BYTES, MAX_TEXT_BYTES, Trail, make_trail
 from eventsource.log.partitioner import MAX_KEY_BYTES, aggregate_key
 from eventsource.log.texts import fault_of, named_texts, shortened
@@ -193,9 +193,12 @@ def _is_texts_by_name(metadata: object) -> bool:
 
 
 def token_of(token: object) -> Token:
-    """The token that was given as such or as text. Raises `InvalidArgument` for anything else, and what `Token.parse` raises."""
+    """The token that was given as such or as text. Raises `InvalidArgument` for anything else."""
     if isinstance(token, str):
-        return Token.parse(token)
+        try:
+            return Token.parse(token)
+        except DecodeError as error:
+            raise InvalidArgument(str(error)) from error
     if not isinstance(token, Token):
         raise InvalidArgument(f"{_shown(token)} is no token: give the `token` of a receipt or of what was loaded")
     return token

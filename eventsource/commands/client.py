@@ -107,7 +107,8 @@ class Client:
 
         Raises the domain's own `Rejected` subclass, `NotFound`, `AlreadyExists`, `VersionConflict`, `HandlerFailed`,
         `Expired`, `CommandIdReused`; or `OutcomeUnknown`, which carries the `command_id` and `sent_at` to send it again with:
-        the same id takes effect at most once. And what `submit` raises.
+        the same id takes effect at most once on this aggregate (owners remember ids by partition: use an id for one aggregate only). And
+        what `submit` raises.
         """
         return self.submit(
             aggregate,
@@ -347,8 +348,8 @@ class Client:
     def wait_for(self, token: Token | str, model: Readable, timeout: float | None = None) -> None:
         """Blocks until the read model shows what the token stands for, for at most `timeout` seconds (10 by default).
 
-        Raises `NotCaughtUp` when it does not in time, `DatabaseUnavailable`, `InvalidArgument`, and `DecodeError` for a text that
-        is no token.
+        Raises `NotCaughtUp` when it does not in time, `DatabaseUnavailable`, and `InvalidArgument` for what is no read model or no
+        token, and for a token of a topic that the read model is not built from.
         """
         self._reader(model).wait_for(token_of(token), self._defaults.timeout(timeout, _READ_SECONDS))
 

@@ -117,7 +117,7 @@ class ModelReader(Protocol):
     def wait_for(self, token: Token, timeout_seconds: float) -> None:
         """Blocks until the read model shows what the token stands for.
 
-        Raises `NotCaughtUp` when it does not in time, `TopicMismatch` when it is not built from the token's topic,
+        Raises `NotCaughtUp` when it does not in time, `InvalidArgument` when it is not built from the token's topic,
         `ReadModelOutdated` when it was built by another revision, `DatabaseUnavailable`.
         """
 

@@ -219,6 +219,9 @@ def test_a_token_is_taken_as_such_or_as_text_and_a_receipt_is_none() -> None:
     assert token_of(TOKEN) == token_of(str(TOKEN)) == TOKEN
     with pytest.raises(InvalidArgument, match="is no token: give the `token` of a receipt"):
         token_of(Receipt("c-1", "w-1", 1, TOKEN))
+    for text in ("", "nonsense", "ö", str(TOKEN)[:10], str(TOKEN)[1:]):
+        with pytest.raises(InvalidArgument, match="token"):
+            token_of(text)
 
 
 def test_an_empty_trail_costs_nothing() -> None:

@@ -173,3 +173,13 @@ def test_the_tables_of_the_command_line_are_those_of_the_code(module: str) -> No
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) > 8
     assert "\n".join(rows) in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def test_blocks_of_one_file_are_its_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("left_over = True\n")
+    text = "```python file=a.py\nONE = 1\n```\n```python file=a.py\nTWO = ONE + 1\n```\n```python\nimport a\nprint(a.TWO)\n```\n"
+    (tmp_path / "page.md").write_text(f"{text}```text output\n2\n```\n")
+    PageRun(Page.read(tmp_path / "page.md")).run()
+    assert (tmp_path / "a.py").read_text() == "ONE = 1\n\n\nTWO = ONE + 1\n"
+    sys.modules.pop("a")

@@ -26,6 +26,7 @@ from eventsource import (
     invariant,
 )
 from eventsource.errors import DefinitionError, EncodeError, InvalidArgument, LoadFailed, NoExactForm
+from eventsource.log.partitioner import partition_for
 from eventsource.testing import TestApp
 
 Money = Annotated[Decimal, Field(max_digits=18, decimal_places=2)]
@@ -199,3 +200,15 @@ def test_a_stopped_aggregate_cannot_be_loaded(app: TestApp) -> None:
         app.load(Account, "1")
     assert failed.value.error == "ForkDetected"
     assert isinstance(failed.value, HandlerFailed)
+
+
+def test_a_command_id_is_known_within_its_partition_alone() -> None:
+    app = TestApp(App("bank", aggregates=[Account], partitions=4))
+    by_partition: dict[int, list[str]] = {}
+    for id_ in map(str, range(20)):
+        by_partition.setdefault(partition_for(id_.encode(), 4), []).append(id_)
+    (first, second, *_), (elsewhere, *_) = by_partition[0], by_partition[1]
+    app.send(Account, first, Open(owner="Ada"), command_id="c")
+    with pytest.raises(CommandIdReused):
+        app.send(Account, second, Open(owner="Ada"), command_id="c")
+    assert app.send(Account, elsewhere, Open(owner="Ada"), command_id="c").version == 1

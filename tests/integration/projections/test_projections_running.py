@@ -29,6 +29,7 @@ from eventsource.app import App
 from eventsource.errors import (
     DatabaseUnavailable,
     ForkDetected,
+    InvalidArgument,
     LogError,
     NotCaughtUp,
     OffsetLost,
@@ -36,7 +37,6 @@ from eventsource.errors import (
     ReadModelOutdated,
     ReadModelReadOnly,
     Retriable,
-    TopicMismatch,
 )
 from eventsource.log.admin import LogAdmin
 from eventsource.log.token import Token
@@ -123,7 +123,7 @@ def test_unknown_tokens_share_one_admin_client_and_one_question_a_second(log, ru
     monkeypatch.setattr("projections.reader.LogAdmin", lambda *a, **k: made.append(LogAdmin(*a, **k)) or made[-1])
     monkeypatch.setattr("projections.reader.find_topics", lambda *a: asked.append(a) or find_topics(*a))
     for number in range(20):
-        with pytest.raises(TopicMismatch):
+        with pytest.raises(InvalidArgument):
             reader.wait_for(replace(token, topic_id=bytes([number]) * 16), 1)
     assert len(made) == 1
     assert len(asked) < 20
@@ -258,7 +258,7 @@ def test_a_token_of_another_topic_is_refused_at_once(log, run, reader):
     run(Balances)
     (branch,) = log.write(("x", Audited(text="y")), aggregate="branch")
     for token in (branch, Token(b"0123456789abcdef", 0, 1, "a", 1)):
-        with pytest.raises(TopicMismatch, match="a topic that projection 'balances' does not read"):
+        with pytest.raises(InvalidArgument, match="a topic that projection 'balances' does not read"):
             reader.wait_for(token, 10)
 
 
