@@ -129,7 +129,8 @@ class Page:
                 continue
             text = _as_import(snippet, imported) if snippet.source else _imports_from(package, own, snippet.text)
             if snippet.file:
-                found[Path(package, snippet.file)] = text
+                path = Path(package, snippet.file)
+                found[path] = f"{found[path]}\n\n{text}" if path in found else text
             else:
                 lines += [""] * (snippet.line - len(lines)) + text.splitlines()
         if lines:
