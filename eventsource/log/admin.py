@@ -277,14 +277,15 @@ class LogAdmin:
 
         Brokers that have answered before may be away for a moment. At first contact, that none can be reached is an error at once.
         """
-        client, connection = self._client, self._connection_errors
+        # A future that failed, its error and this frame hold each other until the collector runs: the client must not be among them.
+        connection = self._connection_errors
         deadline = time.monotonic() + self._timeout + 1
         while True:
             left_seconds = deadline - time.monotonic()
             try:
                 found = future.result(max(0.0, min(left_seconds, _LOOK_SECONDS)))
             except FutureTimeout as error:
-                client.poll(0)  # gives reasons to the error callback
+                self._client.poll(0)  # gives reasons to the error callback
                 if left_seconds <= 0 or (connection.all_down and not connection.has_answered):
                     raise self._no_answer(doing) from error
             except KafkaException as error:
