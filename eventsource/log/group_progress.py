@@ -12,6 +12,7 @@ import structlog
 _log = structlog.get_logger("eventsource.membership")
 
 _STEADY: Final = "steady"
+_CONNECTED: Final = "up"
 _REPORTED_AFTER_SECONDS: Final = 15.0
 _REPORTED_AGAIN_SECONDS: Final = 60.0
 
@@ -36,6 +37,7 @@ class GroupProgress:
         self._without_since = monotonic()
         self._rebalancing_since: float | None = None
         self._join_state = "init"
+        self._coordinator_is_connected = False
         self._reported_at = float("-inf")
 
     @property
@@ -81,6 +83,7 @@ class GroupProgress:
         if group is None:
             return
         self._join_state = str(group.get("join_state", ""))
+        self._coordinator_is_connected = group.get("state") == _CONNECTED
         with self._lock:
             if self._join_state == _STEADY:
                 self._rebalancing_since = None
@@ -93,7 +96,12 @@ class GroupProgress:
         if seconds >= _REPORTED_AFTER_SECONDS and now - self._reported_at >= _REPORTED_AGAIN_SECONDS:
             self._reported_at = now
             _log.warning(
-                "group_without_progress", group=self._group, seconds=round(seconds), join_state=self._join_state
+                "group_without_progress",
+                group=self._group,
+                seconds=round(seconds),
+                join_state=self._join_state,
+                # Without its coordinator no group makes progress: that is part of an outage, of which one line a minute is enough.
+                about=self._group if self._coordinator_is_connected else "kafka",
             )
         elif seconds == 0 and self._reported_at != float("-inf"):
             self._reported_at = float("-inf")

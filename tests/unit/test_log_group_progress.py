@@ -11,12 +11,13 @@ from eventsource.log.group_progress import GroupProgress
 class Member:
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.state = "up"
         self.progress = GroupProgress("g", 6.0, 18.0, lambda: self.seconds)
 
     def at(self, seconds: float, join_state: str | None = None) -> GroupProgress:
         self.seconds = seconds
         if join_state is not None:
-            self.progress.statistics(json.dumps({"cgrp": {"join_state": join_state}}))
+            self.progress.statistics(json.dumps({"cgrp": {"state": self.state, "join_state": join_state}}))
         return self.progress
 
 
@@ -73,6 +74,14 @@ def test_a_group_without_progress_is_reported_once_a_minute_and_its_end_too(memb
         ("group_without_progress", 75),
         ("group_makes_progress", None),
     ]
+
+
+def test_a_group_whose_coordinator_is_away_is_part_of_an_outage(member: Member) -> None:
+    with capture_logs() as logs:
+        member.at(20.0, "wait-join").look()
+        member.state = "wait-broker-transport"
+        member.at(90.0, "init").look()
+    assert [line["about"] for line in logs] == ["g", "kafka"]
 
 
 def test_statistics_without_a_group_say_nothing(member: Member) -> None:

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import json
-import os
-import resource
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,74 +14,20 @@ import pytest
 from eventsource.log.topics import apply
 from eventsource.settings import Settings
 from tests.integration.worker.parts_app import Add, Total, parts
+from tests.integration.worker.run_process import RunProcess
 from tests.integration.worker.running import until
 
-ROOT = Path(__file__).parents[3]
 PARTITIONS = 24
 SPARE_DESCRIPTORS = 300
-
-
-class RunProcess:
-    """`eventsource run` of the app, its log in a file."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._log = folder / f"{time.monotonic_ns()}.log"
-        with self._log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "eventsource", "run", "tests.integration.worker.parts_app:parts", "--json"],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-            )
-
-    def when_ready(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self._log.read_text()
-        ready: dict[str, Any] = json.loads(line)
-        return ready
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
-
-    def leave_descriptors(self, count: int) -> None:
-        """Lets the process open no more than so many files beyond those that it has open."""
-        used = len([*Path(f"/proc/{self.process.pid}/fd").iterdir()])
-        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (used + count, used + count))
-
-    def events(self) -> list[str]:
-        return [line["event"] for line in self.lines()]
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 @pytest.fixture
 def run(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., RunProcess]]:
     apply(parts, settings)
-    environment = {
-        **os.environ,
-        "EVENTSOURCE_NAMESPACE": settings.namespace,
-        "EVENTSOURCE_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
-        "EVENTSOURCE_POSTGRES__URL": settings.postgres.url,
-        "EVENTSOURCE_WORKER__HEALTH_PORT": "0",
-        "EVENTSOURCE_LOG_FORMAT": "json",
-        "PYTHONPATH": str(ROOT),
-    }
     with ExitStack() as started:
 
         def start() -> RunProcess:
-            process = RunProcess(tmp_path, environment)
+            process = RunProcess(tmp_path, settings)
             started.callback(process.close)
             return process
 
