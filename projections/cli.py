@@ -27,7 +27,11 @@ app = typer.Typer(help="The app's read models in Postgres.", cls=CommandGroup, r
 
 @app.command("list")
 def list_command(reference: Reference = None, json: Json = False) -> None:
-    """Show how far each projection is, and in what its table differs from its class; the ends of transactions count as offsets."""
+    """Show how far each projection is, and in what its table differs.
+
+    The ends of transactions count as offsets. A table is compared with its class: columns, constraints, indexes and defaults; a rebuild
+    removes the differences.
+    """
     from projections.status import projection_statuses
 
     found = find_app(reference)

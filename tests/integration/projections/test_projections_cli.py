@@ -69,6 +69,7 @@ def test_list_and_rebuild(log, run, eventsource, settings, until, tables):
         "end": end,
         "lag": 0,
         "state": "caught up",
+        "differences": [],
     }
     log.write(("a", Deposited(amount=Decimal(1))))
     assert listed(eventsource)["balances"]["state"] == "behind"
@@ -88,6 +89,13 @@ def test_list_and_rebuild(log, run, eventsource, settings, until, tables):
     said = eventsource("rebuild", "balances", "--yes")
     assert said.stdout == ""
     assert "21 events of 21 records folded into 21 rows" in said.stderr
+
+    tables("CREATE INDEX mine ON balances (events)")
+    told = "the index 'mine' of the table, USING btree (events), is not in the class"
+    assert f"balances: {told}: DROP INDEX" in eventsource("list").stderr
+    assert [text.partition(": DROP")[0] for text in listed(eventsource)["balances"]["differences"]] == [told]
+    assert f"balances: changed, since {told}" in eventsource("rebuild", "balances", "--yes").stderr
+    assert listed(eventsource)["balances"]["differences"] == []
 
     tables("UPDATE eventsource_projections SET revision = 9")
     assert listed(eventsource)["balances"]["state"] == "outdated"
