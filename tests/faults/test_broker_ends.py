@@ -6,7 +6,9 @@ A broker that gives up the leadership of its partitions while owners commit comp
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from eventsource.embedded import EmbeddedStack
+from eventsource.errors import EmbeddedStackError
 from eventsource.settings import ClientSettings, KafkaSettings, Settings, WorkerSettings
 from tests.faults.ledger import PARTITIONS
 from tests.faults.rig import Rig
@@ -24,6 +27,7 @@ pytestmark = pytest.mark.faults
 
 ANSWER_SECONDS = 15.0
 USUAL_START_SECONDS = 5.0
+DISK_MEGABYTES = 400
 SKIPPED_MARKERS = "Couldn't find leader endpoint"
 GRACEFULLY, HARD = signal.SIGTERM, signal.SIGKILL
 
@@ -37,15 +41,18 @@ def stack() -> Iterator[EmbeddedStack]:
 
 @pytest.fixture
 def own_rig(stack: EmbeddedStack, tmp_path: Path, seed: int) -> Iterator[Rig]:
-    settings = Settings(
+    with Rig(settings_for(stack), tmp_path, seed) as made:
+        yield made
+
+
+def settings_for(stack: EmbeddedStack) -> Settings:
+    return Settings(
         _env_file=None,
         namespace="ends",
         kafka=KafkaSettings(bootstrap_servers=stack.bootstrap_servers, session_timeout_seconds=6.0),
         worker=WorkerSettings(batch_size=20),
         client=ClientSettings(timeout_seconds=30.0),
     )
-    with Rig(settings, tmp_path, seed) as made:
-        yield made
 
 
 def answer_all(rig: Rig, workload: Workload, what: str, timeout_seconds: float) -> None:
@@ -80,6 +87,56 @@ def test_owners_carry_on_after_the_only_broker_was_ended_and_started_again(
     assert all(worker.exit_code is None for worker in workers)
     assert SKIPPED_MARKERS not in stack.kafka_log.read_text(encoding="utf-8", errors="replace")
     own_rig.check()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk that can be filled without harm to anybody else's."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("this user may not mount a disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.sweep
+def test_owners_carry_on_after_the_only_brokers_disk_was_full(small_disk: Path, tmp_path: Path, seed: int) -> None:
+    with (
+        EmbeddedStack(small_disk / "data", kafka_port=0, postgres_port=0, durable=False, short_lived=True) as stack,
+        Rig(settings_for(stack), tmp_path, seed) as rig,
+    ):
+        worker = rig.start_ready()
+        with rig.workload() as workload:
+            answer_all(rig, workload, "the start", 4 * ANSWER_SECONDS)
+            filler = small_disk / "filler"
+            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(64 * 1024))
+            # Kafka ends a broker whose only folder cannot be written to.
+            rig.until(lambda: died(stack), "the broker to end")
+            filler.unlink()
+            began = time.monotonic()
+            stack.start_broker(1)
+            slowness = max(1.0, (time.monotonic() - began) / USUAL_START_SECONDS)
+            answer_all(rig, workload, "room was made", ANSWER_SECONDS * slowness)
+        assert worker.exit_code is None
+        rig.check()
+
+
+def died(stack: EmbeddedStack) -> bool:
+    try:
+        stack.check()
+    except EmbeddedStackError:
+        return True
+    return False
 
 
 def test_a_broker_that_did_not_run_for_a_while_leaves_no_transaction_open(stack: EmbeddedStack, own_rig: Rig) -> None:
