@@ -30,6 +30,13 @@ def doctor(
         bool,
         typer.Option("--replay/--no-replay", help="Read every event as its next owner would, or leave that out."),
     ] = True,
+    end_transactions: Annotated[
+        bool,
+        typer.Option(
+            "--end-transactions",
+            help="First write the markers that Kafka lost, as its coordinator decided (rule hanging-transaction).",
+        ),
+    ] = False,
     production: Annotated[
         bool | None,
         typer.Option(
@@ -41,14 +48,17 @@ def doctor(
 ) -> None:
     """Check an app's topics, brokers, offsets and events, and say how to mend what is wrong.
 
-    Changes nothing: a record without a value in the replies topic, which nobody reads, tells the brokers' time. Exits with 0 when
-    nothing endangers the log, with 5 when the log or its offsets are damaged, with 4 when cluster or topics are not as demanded,
-    with 3 when the brokers do not answer.
+    Changes nothing without --end-transactions: a record without a value in the replies topic, which nobody reads, tells the
+    brokers' time. Exits with 0 when nothing endangers the log, with 5 when the log or its offsets are damaged, with 4 when cluster
+    or topics are not as demanded, with 3 when the brokers do not answer.
     """
-    from eventsource.doctor import examine
+    from eventsource.doctor import end_hanging, examine
 
     app, settings = find_app(reference), load_settings()
     began = time.monotonic()
+    if end_transactions:
+        for ended in end_hanging(app, settings):
+            note(str(ended))
     if replay and not json:
         note("reading every event; --no-replay leaves that out")
     diagnosis = examine(

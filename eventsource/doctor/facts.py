@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from eventsource.doctor.answer import Answer, not_asked
@@ -57,13 +58,42 @@ class ClockReading:
         return min(0, self.acknowledged_ms - self.broker_ms)
 
 
+class Decision(StrEnum):
+    """What the transaction's coordinator decided."""
+
+    COMMIT = "commit"
+    ABORT = "abort"
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Hanging:
+    """The oldest open transaction of a partition; `offset` is that of its first record there.
+
+    `transactional_id` and what follows are None where it cannot be told whose it is. `unknown_because` says why there is no decision.
+    A transaction that is `completed` is over for its coordinator, who writes no marker any more.
+    """
+
+    where: TopicAndPartition
+    offset: int
+    age_seconds: float | None = None
+    transactional_id: str | None = None
+    producer_id: int | None = None
+    producer_epoch: int | None = None
+    decision: Decision = Decision.UNKNOWN
+    unknown_because: str = ""
+    completed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionHistory:
     """What a replay of one partition's events and outcomes showed.
 
     `last_origin` is the offset of the newest command that left a trace, -1 where none did. `stopped` has the aggregates whose
     history cannot be trusted or read, and why; `foreign` the records that are not the framework's, `misrouted` the events whose
-    key belongs to another partition, both as pairs of place and reason.
+    key belongs to another partition, both as pairs of place and reason. `unseen` has the commands that were answered OK, with the
+    offset that the answer names, where no reader of committed records sees an event.
     """
 
     aggregate: str
@@ -74,6 +104,7 @@ class PartitionHistory:
     stopped: Mapping[str, str] = field(default_factory=dict)
     foreign: tuple[tuple[str, str], ...] = ()
     misrouted: tuple[tuple[str, str], ...] = ()
+    unseen: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +113,7 @@ class Facts:
 
     `firsts` are the low watermarks; `ends` those of the commands topics, asked after `committed`. `last_origins` has the offset of
     the newest command that left an event or outcome (-1: none has), by the partition of the commands topic, asked before
-    `committed`. `hanging` are the partitions whose oldest open transaction has stood for longer than `open_limit_seconds`.
+    `committed`. `hanging` has the oldest open transaction of each partition where that has stood for longer than `open_limit_seconds`.
     `foreign` are the records of the meta and the schemas topic that are not the framework's, by topic.
     `strays` are committed offsets of an owners' group for other topics than its commands, by group.
     """
@@ -100,7 +131,7 @@ class Facts:
     ends: Answer[Mapping[TopicAndPartition, int]] = field(default_factory=not_asked)
     committed: Answer[Mapping[TopicAndPartition, int | None]] = field(default_factory=not_asked)
     last_origins: Answer[Mapping[TopicAndPartition, int]] = field(default_factory=not_asked)
-    hanging: Answer[tuple[TopicAndPartition, ...]] = field(default_factory=not_asked)
+    hanging: Answer[tuple[Hanging, ...]] = field(default_factory=not_asked)
     open_limit_seconds: float = 0.0
     strays: Answer[Mapping[str, tuple[TopicAndPartition, ...]]] = field(default_factory=not_asked)
     clock: Answer[ClockReading | None] = field(default_factory=not_asked)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from eventsource.app import App
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.memory import PartitionMemory
 from eventsource.commands.replaying import PartitionReplay
+from eventsource.commands.reply import topic_crc
+from eventsource.doctor.answered import read_answered
 from eventsource.doctor.facts import Owned, PartitionHistory
 from eventsource.errors import EventSourceError, Retriable, TopicMissing, UnknownFingerprint
 from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.partitioner import partition_for
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
+from eventsource.log.topics import REPLY_PARTITIONS
 from eventsource.schemas import KafkaSchemaStore
 from eventsource.settings import Settings
 
@@ -34,11 +37,20 @@ def replay_partitions(
         LogAdmin(config, request_timeout_seconds=settings.kafka.request_timeout_seconds) as admin,
         LogReader(config) as reader,
     ):
+        names = app.names(settings.namespace)
+        timeout_seconds = settings.kafka.request_timeout_seconds
+        # Before any event: what was answered by then must be there.
+        answered = (
+            read_answered(names.replies, REPLY_PARTITIONS, admin, config, timeout_seconds)
+            if names.replies in admin.topic_names()
+            else {}
+        )
         histories = []
         for each in owned:
             codecs = AggregateCodecs(app.aggregates[each.aggregate], schemas)
             for number in range(each.partitions):
-                replay = _Replay(app, each, number, admin, reader, codecs, settings.kafka.request_timeout_seconds)
+                sought = answered.get((topic_crc(each.commands), number), {})
+                replay = _Replay(app, each, number, admin, reader, codecs, timeout_seconds, sought)
                 histories.append(replay.run())
                 on_history(histories[-1])
         return tuple(histories)
@@ -54,7 +66,9 @@ class _Replay:
         reader: LogReader,
         codecs: AggregateCodecs,
         timeout_seconds: float,
+        answered: Mapping[int, str],
     ) -> None:
+        self._unseen = dict(answered)
         self._owned = owned
         self._partition = partition
         self._admin = admin
@@ -85,9 +99,11 @@ class _Replay:
             stopped=dict(self._memory.states.stopped),
             foreign=tuple(self._foreign),
             misrouted=tuple(self._misrouted),
+            unseen=tuple((command_id, offset) for offset, command_id in sorted(self._unseen.items())),
         )
 
     def _event(self, record: Record) -> None:
+        self._unseen.pop(record.offset, None)
         self._replay.take_events([record])
         right = self._right.get(record.key)
         if right is None:  # asked once for each aggregate: the hash costs as much as the rest
@@ -118,6 +134,9 @@ class _Replay:
 
     def _records(self, where: TopicAndPartition) -> Iterator[Record]:
         end = self._admin.end_offsets([where], committed_only=True)[where]
+        if where[0] == self._owned.events:
+            # Beyond that an open transaction keeps them from being seen, for a moment or as a hanging one, of which a rule tells.
+            self._unseen = {offset: command_id for offset, command_id in self._unseen.items() if offset < end}
         start = self._admin.first_offsets([where])[where]
         if start >= end:
             return

@@ -5,25 +5,85 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from eventsource.doctor.facts import Facts
+from eventsource.doctor.facts import Decision, Facts, Hanging
 from eventsource.doctor.finding import Problem, Severity
 from eventsource.doctor.rule import Depth, Rule
 from eventsource.errors import ClusterMismatch, ForkDetected, TopicMismatch
+from eventsource.log.transaction_state import OFFSETS_TOPIC
 
 CLOCK_WARNING_MS: Final = 60_000
 CLOCK_DANGER_MS: Final = 3_600_000
+_NAMED: Final = 3
+_END: Final = (
+    "`eventsource doctor --end-transactions` where the brokers take plain text, which ends it as it was decided"
+)
 
 
 def _hanging(facts: Facts) -> Iterator[Problem]:
-    for topic, number in facts.hanging.get():
+    for found in facts.hanging.get():
+        topic, number = found.where
         place = f"{topic}[{number}]"
         yield Problem(
             place,
-            f"{place} has a transaction that has been open for more than {facts.open_limit_seconds:g} s: nobody reads past it, and no "
-            "owner can take the partition over",
-            f"start a worker, which ends it if its coordinator knows it; if it stays, `kafka-transactions --bootstrap-server "
-            f"{facts.bootstrap} find-hanging --topic {topic} --partition {number}`, and before `kafka-transactions … abort` see in "
-            "docs/doctor.md how to tell whether it was committed",
+            f"{place} has a transaction that has been open for more than {facts.open_limit_seconds:g} s{_whose(found)}: nobody reads "
+            f"past offset {found.offset}, and no owner can take the partition over{_decided(found)}",
+            _end(facts, found),
+        )
+
+
+def _whose(found: Hanging) -> str:
+    age = f", {found.age_seconds:.0f} s by now" if found.age_seconds is not None else ""
+    if found.transactional_id is None:
+        return age
+    return f"{age} (transactional id {found.transactional_id}, producer id {found.producer_id}, epoch {found.producer_epoch})"
+
+
+def _decided(found: Hanging) -> str:
+    if found.decision is Decision.COMMIT:
+        return (
+            "; it was decided as a commit, so its commands were answered OK, and its "
+            + ("markers were never written" if found.completed else "markers are not written yet")
+            + " (KAFKA-20734)"
+        )
+    if found.decision is Decision.ABORT:
+        return "; it was decided as an abort, so that nothing of it was answered OK"
+    if found.decision is Decision.NONE:
+        return "; nothing was decided about it, so that nothing of it was answered OK"
+    return f"; it cannot be told what was decided about it ({found.unknown_because})"
+
+
+def _end(facts: Facts, found: Hanging) -> str:
+    topic, number = found.where
+    command = (
+        f"`kafka-transactions.sh --bootstrap-server {facts.bootstrap} abort --topic {topic} --partition {number} "
+        f"--start-offset {found.offset}`"
+    )
+    if found.decision is Decision.NONE:
+        return f"start a worker, which ends it; if it stays, {command}"
+    ours = f"{_END}, or " if found.completed else ""
+    if found.decision is Decision.ABORT:
+        return f"{ours}{command} writes the marker that is missing"
+    if topic == OFFSETS_TOPIC:
+        return f"{ours}{command}; owners find out from events and outcomes which commands were handled"
+    copy = (
+        f"{ours}copy its records first (a reader of uncommitted records sees them from offset {found.offset} on), since aborting it loses "
+        f"them; then {command}, and give the events back with `client.append`: see docs/doctor.md"
+    )
+    return copy if found.decision is Decision.COMMIT else f"if docs/doctor.md shows that it was a commit, {copy}"
+
+
+def _unseen(facts: Facts) -> Iterator[Problem]:
+    for history in facts.histories.get():
+        if not history.unseen:
+            continue
+        named = ", ".join(f"{command_id} (offset {offset})" for command_id, offset in history.unseen[:_NAMED])
+        more = f" and {len(history.unseen) - _NAMED} more" if len(history.unseen) > _NAMED else ""
+        yield Problem(
+            f"{history.aggregate}[{history.partition}]",
+            f"{len(history.unseen)} commands of {history.aggregate}[{history.partition}] were answered OK, and no reader of committed "
+            f"records sees the events that the answers name: {named}{more}; their transaction was decided as a commit and ended as an "
+            "abort (KAFKA-20734, and `kafka-transactions.sh abort` or a later abort of the same producer), or the disk lost them",
+            "read these offsets with a reader of uncommitted records, and give the events back with `client.append`: see docs/doctor.md",
         )
 
 
@@ -93,6 +153,14 @@ LOG_RULES: Final = (
         ClusterMismatch,
         _hanging,
         Depth.EXAMINATION,
+    ),
+    Rule(
+        "answered-unseen",
+        Severity.DANGER,
+        "what was answered OK is there for readers of committed records",
+        ForkDetected,
+        _unseen,
+        Depth.REPLAY,
     ),
     Rule(
         "clock-skew",

@@ -14,7 +14,8 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 from eventsource.app import App
 from eventsource.clock import Clock
 from eventsource.doctor.answer import Answer, ask
-from eventsource.doctor.facts import INTERNAL_TOPICS, ClockReading, Facts, Owned, PartitionHistory
+from eventsource.doctor.facts import INTERNAL_TOPICS, ClockReading, Facts, Hanging, Owned, PartitionHistory
+from eventsource.doctor.hanging import HangingProbe
 from eventsource.doctor.last_origins import read_last_origins
 from eventsource.errors import ClusterMismatch
 from eventsource.log.admin import LogAdmin, TopicAndPartition
@@ -26,6 +27,7 @@ from eventsource.log.kafka_errors import translate
 from eventsource.log.meta_topic import ForeignRecords, TopicRecord, read_meta, records_of
 from eventsource.log.recorded import ms_from_time
 from eventsource.log.topics import TopicState, read_topic_records, read_topic_states, topic_specs
+from eventsource.log.transaction_state import OFFSETS_TOPIC, TRANSACTION_TOPIC, coordinator_partition
 from eventsource.schemas.found_schemas import why_no_schema
 from eventsource.settings import Settings
 
@@ -109,7 +111,7 @@ class Probes:
             strays=ask(self._strays),
             clock=clock,
             open_limit_seconds=limit_ms / 1_000,
-            hanging=ask(lambda: self._hanging(facts.topics.get(), clock, limit_ms)),
+            hanging=ask(lambda: self._hanging(facts, facts.topics.get(), clock, limit_ms)),
             foreign=ask(self._foreign),
         )
 
@@ -250,21 +252,57 @@ class Probes:
         return timeout_ms + max(cleanup, default=_DEFAULT_CLEANUP_MS) + _MARGIN_MS
 
     def _hanging(
-        self, topics: Mapping[str, TopicState], clock: Answer[ClockReading | None], limit_ms: int
-    ) -> tuple[TopicAndPartition, ...]:
-        """The partitions whose last stable offset is that of a record older than the limit.
+        self, facts: Facts, topics: Mapping[str, TopicState], clock: Answer[ClockReading | None], limit_ms: int
+    ) -> tuple[Hanging, ...]:
+        """The open transactions whose first record is older than the limit.
 
         The last stable offset is that of the oldest open transaction's first record: if the first record that is young enough
         stands behind it, the transaction has been open for too long.
         """
-        partitions = self._there(topics, Owned.written_partitions)
-        stable = self._admin.end_offsets(partitions, committed_only=True)
-        ends = self._admin.end_offsets(partitions)
-        held = [where for where in partitions if stable[where] < ends[where]]
+        internal = facts.internal.get() if facts.internal.error is None else {}
+        writers = self._writers(topics, internal)
+        stable = self._admin.end_offsets(writers, committed_only=True)
+        ends = self._admin.end_offsets(writers)
+        held = [where for where in writers if stable[where] < ends[where]]
         reading = clock.get() if clock.error is None else None
         broker_now_ms = self._now_ms() - (reading.ahead_ms if reading is not None else 0)
         young = self._admin.offsets_since(held, broker_now_ms - limit_ms)
-        return tuple(where for where in held if (first := young[where]) is None or first > stable[where])
+        probe = HangingProbe(
+            self._admin,
+            self._config,
+            coordinator_partitions=internal[TRANSACTION_TOPIC].partitions if TRANSACTION_TOPIC in internal else 0,
+            timeout_seconds=self._timeout_seconds,
+        )
+        return tuple(
+            probe.look_up(where, stable[where], writers[where], broker_now_ms)
+            for where in held
+            if (first := young[where]) is None or first > stable[where]
+        )
+
+    def _writers(
+        self, topics: Mapping[str, TopicState], internal: Mapping[str, TopicState]
+    ) -> dict[TopicAndPartition, dict[TopicAndPartition, tuple[str, ...]]]:
+        """Who writes to each partition in transactions: the transactional ids, by the partition of the commands topic.
+
+        The partition of an aggregate's group in the offsets topic is written to by all its owners.
+        """
+        names = self._app.names(self._settings.namespace)
+        found: dict[TopicAndPartition, dict[TopicAndPartition, tuple[str, ...]]] = {}
+        for owned in self._owned:
+            ids = {
+                (owned.commands, number): tuple(
+                    names.transactional_id(owned.aggregate, number, turn) for turn in (0, 1)
+                )
+                for number in range(owned.partitions)
+            }
+            for topic, number in owned.written_partitions():
+                if topic in topics and number < topics[topic].partitions:
+                    mine = (owned.commands, number)
+                    found[topic, number] = {mine: ids[mine]}
+            if OFFSETS_TOPIC in internal:
+                place = (OFFSETS_TOPIC, coordinator_partition(owned.group, internal[OFFSETS_TOPIC].partitions))
+                found[place] = {**found.get(place, {}), **ids}
+        return found
 
 
 def owned_topics(app: App, settings: Settings, aggregates: Iterable[str] | None = None) -> tuple[Owned, ...]:

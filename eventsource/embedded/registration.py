@@ -9,7 +9,6 @@ them at once. It also need not wait until its old session has timed out.
 
 from __future__ import annotations
 
-import socket
 import struct
 import time
 from collections.abc import Callable
@@ -17,16 +16,15 @@ from typing import Final
 
 from eventsource.embedded.ports import HOST
 from eventsource.errors import EmbeddedStackError
+from eventsource.log.kafka_request import ask
 
 _UNREGISTER_BROKER: Final = 64
-_CLIENT_ID: Final = b"eventsource-embedded"
 _NONE: Final = 0
 _BROKER_ID_NOT_REGISTERED: Final = 102
 # Not elected yet, or its metadata is not read yet.
 _TRY_AGAIN: Final = frozenset({7, 14, 15, 16, 41})  # REQUEST_TIMED_OUT, …COORDINATOR…, NOT_CONTROLLER
 _ANSWER_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 0.05
-_LARGEST_ANSWER_BYTES: Final = 64 * 1024
 
 
 def unregister_broker(
@@ -59,41 +57,15 @@ def unregister_broker(
         time.sleep(_RETRY_SECONDS)
 
 
-def unregister_request(broker_id: int, correlation_id: int) -> bytes:
-    """An UnregisterBroker request, version 0, with its length: header version 2, and no tagged fields."""
-    header = struct.pack(">hhih", _UNREGISTER_BROKER, 0, correlation_id, len(_CLIENT_ID)) + _CLIENT_ID + b"\0"
-    body = struct.pack(">i", broker_id) + b"\0"
-    return struct.pack(">i", len(header) + len(body)) + header + body
-
-
-def error_code(answer: bytes, correlation_id: int) -> int:
-    """The error code of the answer, which comes after a header of version 1 and the throttle time.
-
-    Raises `ConnectionError` if it is no answer to that request.
-    """
+def error_code(answer: bytes) -> int:
+    """The error code of an UnregisterBroker answer, which comes after the throttle time. Raises `ConnectionError` if there is none."""
     try:
-        found, _tags, _throttle_ms, error = struct.unpack_from(">ibih", answer)
+        _throttle_ms, error = struct.unpack_from(">ih", answer)
     except struct.error as short:
         raise ConnectionError(f"an answer of {len(answer)} bytes") from short
-    if found != correlation_id:
-        raise ConnectionError(f"an answer to request {found}, not {correlation_id}")
     return int(error)
 
 
 def _ask(broker_id: int, port: int) -> int:
-    with socket.create_connection((HOST, port), timeout=_ANSWER_SECONDS) as connection:
-        connection.sendall(unregister_request(broker_id, 1))
-        (length,) = struct.unpack(">i", _receive(connection, 4))
-        if not 0 < length <= _LARGEST_ANSWER_BYTES:
-            raise ConnectionError(f"an answer of {length} bytes")
-        return error_code(_receive(connection, length), 1)
-
-
-def _receive(connection: socket.socket, count: int) -> bytes:
-    received = bytearray()
-    while len(received) < count:
-        part = connection.recv(count - len(received))
-        if not part:
-            raise ConnectionError("the connection ended before the answer")
-        received += part
-    return bytes(received)
+    body = struct.pack(">i", broker_id) + b"\0"
+    return error_code(ask(HOST, port, _UNREGISTER_BROKER, 0, body, timeout_seconds=_ANSWER_SECONDS))

@@ -99,6 +99,16 @@ class LogAdmin:
         """All topics that the principal may see."""
         return set(self._metadata().topics)
 
+    def leader(self, where: TopicAndPartition) -> tuple[str, int]:
+        """Host and port of the broker that leads a partition. Raises `BrokerUnavailable` where there is none now."""
+        metadata = self._metadata()
+        topic = metadata.topics.get(where[0])
+        partition = topic.partitions.get(where[1]) if topic is not None else None
+        broker = metadata.brokers.get(partition.leader) if partition is not None else None
+        if broker is None:
+            raise BrokerUnavailable(f"no broker leads {where[0]}[{where[1]}] now: try again, and look at the brokers")
+        return broker.host, broker.port
+
     def partitions(self) -> list[TopicAndPartition]:
         """Every partition of every topic that the principal may see."""
         return [(name, number) for name, topic in self._metadata().topics.items() for number in topic.partitions]

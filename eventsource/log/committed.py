@@ -13,7 +13,6 @@ from eventsource.log.client_config import consumer_config
 from eventsource.log.kafka_clients import KafkaConsumer
 from eventsource.log.kafka_errors import FORBIDDEN, translate
 
-_OFFSETS_TOPIC: Final = "__consumer_offsets"
 _SECOND_LOOK_SECONDS: Final = 2.0
 
 
@@ -40,7 +39,7 @@ def committed_offsets(
             raise BrokerUnavailable(
                 f"a transaction that moves the offsets of group {group} has not ended for {timeout_seconds:g} s, and nobody may begin "
                 "before it has: it ends with the producer that began it or at its time-out; if it stays, a broker lost its end: "
-                f"find it with `kafka-transactions find-hanging`, in {_OFFSETS_TOPIC} too"
+                "`eventsource doctor` names it and says what ends it"
             ) from error
         raise
 

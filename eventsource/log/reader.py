@@ -120,7 +120,7 @@ class LogReader:
                 topic, number = behind[0]
                 raise BrokerUnavailable(
                     f"{topic}[{number}] could not be read to its end {ends[topic, number]}: the reader stands at "
-                    f"{self.position(topic, number)}; check the broker's log, and for a hanging transaction with kafka-transactions"
+                    f"{self.position(topic, number)}; check the broker's log, and for a hanging transaction with `eventsource doctor`"
                 )
             wanted = [record for record in records if record.offset < ends[record.topic, record.partition]]
             if wanted:

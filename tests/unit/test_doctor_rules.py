@@ -11,7 +11,7 @@ import pytest
 from eventsource.app import App
 from eventsource.doctor import RULES, Facts, Finding, PartitionHistory, Severity, judge
 from eventsource.doctor.answer import answered, unanswered
-from eventsource.doctor.facts import ClockReading
+from eventsource.doctor.facts import ClockReading, Decision, Hanging
 from eventsource.doctor.probes import owned_topics
 from eventsource.domain import Aggregate, Command, Event, creates
 from eventsource.errors import BrokerUnavailable, LogError
@@ -131,6 +131,14 @@ def without(name: str, *, recorded: bool) -> Facts:
     topics = {topic: state for topic, state in facts.topics.get().items() if topic != name}
     records = {topic: each for topic, each in facts.recorded.get().items() if recorded or topic != name}
     return replace(facts, topics=answered(topics), recorded=answered(records))
+
+
+def hanging(**changes: Any) -> Facts:
+    found = Hanging((EVENTS, 1), 107, 90.0, "bank.account.1.0", 4, 2)
+    return sound(hanging=answered((replace(found, **changes),)))
+
+
+ABORT = f"`kafka-transactions.sh --bootstrap-server kafka:9092 abort --topic {EVENTS} --partition 1 --start-offset 107`"
 
 
 def history(**changes: Any) -> Facts:
@@ -477,9 +485,48 @@ BREACHES: list[tuple[str, Severity, Callable[[], Facts], str, str]] = [
     (
         "hanging-transaction",
         DANGER,
-        lambda: sound(hanging=answered(((EVENTS, 1),))),
-        f"{EVENTS}[1] has a transaction that has been open for more than 25 s",
-        f"find-hanging --topic {EVENTS} --partition 1",
+        lambda: hanging(decision=Decision.NONE),
+        f"{EVENTS}[1] has a transaction that has been open for more than 25 s, 90 s by now (transactional id bank.account.1.0, "
+        "producer id 4, epoch 2): nobody reads past offset 107, and no owner can take the partition over; nothing was decided about it",
+        f"start a worker, which ends it; if it stays, {ABORT}",
+    ),
+    (
+        "hanging-transaction",
+        DANGER,
+        lambda: hanging(decision=Decision.COMMIT, completed=True),
+        "it was decided as a commit, so its commands were answered OK, and its markers were never written (KAFKA-20734)",
+        f"sees them from offset 107 on), since aborting it loses them; then {ABORT}, and give the events back",
+    ),
+    (
+        "hanging-transaction",
+        DANGER,
+        lambda: hanging(where=("__consumer_offsets", 3), decision=Decision.COMMIT, completed=True),
+        "__consumer_offsets[3] has a transaction",
+        "abort --topic __consumer_offsets --partition 3 --start-offset 107`; owners find out from events",
+    ),
+    (
+        "hanging-transaction",
+        DANGER,
+        lambda: hanging(decision=Decision.ABORT),
+        "it was decided as an abort, so that nothing of it was answered OK",
+        f"{ABORT} writes the marker",
+    ),
+    (
+        "hanging-transaction",
+        DANGER,
+        lambda: hanging(transactional_id=None, unknown_because="no right to read"),
+        "90 s by now: nobody reads past offset 107, and no owner can take the partition over; it cannot be told what was decided about it "
+        "(no right to read)",
+        f"if docs/doctor.md shows that it was a commit, copy its records first (a reader of uncommitted records sees them from offset "
+        f"107 on), since aborting it loses them; then {ABORT}",
+    ),
+    (
+        "answered-unseen",
+        DANGER,
+        lambda: history(unseen=(("pay-1", 7), ("pay-2", 8), ("pay-3", 9), ("pay-4", 10))),
+        "4 commands of account[1] were answered OK, and no reader of committed records sees the events that the answers name: "
+        "pay-1 (offset 7), pay-2 (offset 8), pay-3 (offset 9) and 1 more",
+        "give the events back with `client.append`",
     ),
     (
         "clock-skew",
@@ -651,7 +698,7 @@ def test_deleted_events_endanger_data_in_development_too() -> None:
         ("hanging", {"hanging-transaction"}),
         ("strays", {"stray-offsets"}),
         ("clock", {"clock-skew"}),
-        ("histories", {"foreign-record", "misrouted-event", "stopped-aggregate"}),
+        ("histories", {"answered-unseen", "foreign-record", "misrouted-event", "stopped-aggregate"}),
     ],
 )
 def test_a_question_that_is_refused_breaks_every_rule_that_asks_it(question: str, rules: set[str]) -> None:

@@ -10,9 +10,9 @@ from account import Account, AccountOpened, Deposited, Withdrawn
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from eventsource import RecordedEvent, Token
 from eventsource.app import App
 from eventsource.consuming.definition import ConsumerDefinition, Readable
+from eventsource.log import Recorded, Token
 from projections import Deleted, Projection, ReadModel, Rows, projects
 
 
@@ -32,8 +32,7 @@ class Lines(Projection[Line], name="lines"):
         return None
 
     @projects(Deposited, item=lambda event, recorded: recorded.version)
-    def on_deposited(self, event: Deposited, row: Line, recorded: RecordedEvent) -> None:
-        assert_type(recorded.version, int)
+    def on_deposited(self, event: Deposited, row: Line, recorded: Recorded) -> None:
         row.amount = event.amount
 
     @projects(Withdrawn, keys=lambda event: [event.amount, event.amuont])  # wrong for pyright
