@@ -26,6 +26,7 @@ MODULES = {
         *(
             "answer_ages",
             "checks",
+            "content",
             "deduplication",
             "facts",
             "generations",

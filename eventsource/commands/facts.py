@@ -85,7 +85,7 @@ class FactRecords:
             codec.register()
         self._outcomes.register()
 
-    def events(self, request: Request, events: tuple[Event, ...], version: int) -> EventsWritten:
+    def events(self, request: Request, content_hash: bytes, events: tuple[Event, ...], version: int) -> EventsWritten:
         """Makes the records of a command's events on an aggregate at `version`.
 
         Raises `EncodeError`, and `MessageTooLarge` where one is too large to be written.
@@ -103,7 +103,7 @@ class FactRecords:
             write, ce_type, read, in_log = self._by_class[type(event)]
             value = write(event)
             outgoing = self._event(
-                command, command_id, request.body_hash, trail, ce_type, value, version + index, index, count
+                command, command_id, content_hash, trail, ce_type, value, version + index, index, count
             )
             if traceparent is not None:
                 outgoing = outgoing._replace(headers=[*outgoing.headers, (TRACE_PARENT, traceparent)])
@@ -124,7 +124,7 @@ class FactRecords:
                 "elsewhere and keep a reference in the event"
             )
 
-    def outcome(self, request: Request, outcome: Outcome, trail: Trail) -> Outgoing:
+    def outcome(self, request: Request, content_hash: bytes, outcome: Outcome, trail: Trail) -> Outgoing:
         """The record of a command's outcome. A key that no aggregate may have is shortened."""
         record, headers = request.record, request.headers
         es = outcome_es(
@@ -132,7 +132,7 @@ class FactRecords:
             record.partition,
             record.offset,
             record.timestamp_ms,
-            request.body_hash,
+            content_hash,
             _passed_on(trail),
         )
         ce_type = self._command_types.get(headers.type) or type_header(headers.type)

@@ -17,6 +17,7 @@ from eventsource.clock import Clock, SystemClock
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.builtin import APPEND, LOAD, unpack_events
 from eventsource.commands.checks import CommandChecks, Refused
+from eventsource.commands.content import ContentHashes
 from eventsource.commands.dead_letters import dead_letter
 from eventsource.commands.deduplication import Answer, Deduplication
 from eventsource.commands.facts import FactRecords
@@ -80,6 +81,7 @@ class CommandHandling:
         self._max_bytes = max_event_bytes
         self._dead_letters_topic = names.dead_letters(self.definition.name)
         self._facts = FactRecords(self.definition, partition, names, commands_topic_id, codecs, max_event_bytes)
+        self._contents = ContentHashes(codecs.schemas)
         self._source = self._facts.source
         self._topic_crc = topic_crc(names.commands(self.definition.name))
         self._commands = codecs.commands
@@ -189,7 +191,7 @@ class CommandHandling:
             return
         known = self.memory.find_answer(headers.command_id)
         if known is not None:
-            self._queue_reply(request, handled, known, known.body_hash != request.body_hash)
+            self._queue_reply(request, handled, known, self._is_other(request, known))
             return
         record = request.record
         if record.offset <= self.memory.position.last_origin and self.known.is_forgotten(record.timestamp_ms):
@@ -217,6 +219,10 @@ class CommandHandling:
         except BaseException as error:  # noqa: BLE001 - user code may raise anything, and would again after a restart
             self._fail(request, handled, error)
 
+    def _is_other(self, request: Request, known: Answer) -> bool:
+        """Whether the command's id was used for another content. Versions before this one took the hash of the value as it was sent."""
+        return known.body_hash != request.body_hash and known.body_hash != self._contents.of(request)
+
     @property
     def _expiry(self) -> str:
         return json.dumps({"window_seconds": (self.known.window_ms or 0) / 1_000})
@@ -237,11 +243,13 @@ class CommandHandling:
         if not events:
             self._refuse(request, handled, Status.ACCEPTED)
             return
-        records, own, written = self._facts.events(request, events, version)
+        content_hash = self._contents.of(request)
+        records, own, written = self._facts.events(request, content_hash, events, version)
         after = self.states.apply(aggregate_id, own, handled.taken + len(handled.records), written)
         handled.records += records
         handled.newest_event = after.index, request.headers.command_id, len(events)
-        self._answer(request, handled, Answer(request.body_hash, Status.ACCEPTED, after.version, -1, after.index))
+        after.newest_command = request.headers.command_id
+        self._answer(request, handled, Answer(content_hash, Status.ACCEPTED, after.version, -1, after.index))
 
     def _decided(
         self, aggregate_id: str, current: Current, command: Command, context: Context | None
@@ -335,14 +343,18 @@ class CommandHandling:
     ) -> None:
         current: Current | None = self.memory.find_aggregate(request.aggregate_id)
         text = json.dumps(details, separators=(",", ":")) if details else ""
-        answer = Answer(request.body_hash, status, 0, -1, -1, code, text)
+        content_hash = self._contents.of(request)
+        answer = Answer(content_hash, status, 0, -1, -1, code, text)
+        newest_command = ""
         if current is not None:
             answer.version, answer.offset, answer.index = current.version, current.offset, current.index
+            if current.index >= 0:  # the event has no offset yet: it is in the same transaction
+                answer.offset, newest_command = -1, current.newest_command
         # What the broker refused once is not copied, and leaves little: that might be refused too.
         refused = request.record.offset in self._checks.refused
-        outgoing = self._outcome(request, answer)
+        outgoing = self._outcome(request, answer, newest_command)
         if refused and outgoing.size_bytes > _SMALL_BYTES:
-            outgoing = self._outcome(without_extras(request), answer)
+            outgoing = self._outcome(without_extras(request), answer, newest_command)
         elif not refused and outgoing.size_bytes > self._max_bytes:
             answer.status, answer.code = Status.FAILED, MessageTooLarge.__name__
             answer.details = json.dumps(
@@ -351,7 +363,7 @@ class CommandHandling:
                     "keep rejections and metadata small"
                 }
             )
-            outgoing = self._outcome(without_extras(request), answer)
+            outgoing = self._outcome(without_extras(request), answer, newest_command)
         if answer.status is Status.FAILED:
             copied = 0 if refused else self._max_bytes
             handled.records.append(dead_letter(request.record, self._dead_letters_topic, answer.code, copied))
@@ -359,9 +371,16 @@ class CommandHandling:
         handled.records.append(outgoing)
         self._answer(request, handled, answer)
 
-    def _outcome(self, request: Request, answer: Answer) -> Outgoing:
-        outcome = Outcome(status=answer.status, version=answer.version, code=answer.code, details=answer.details)
-        return self._facts.outcome(request, outcome, request.headers.trail)
+    def _outcome(self, request: Request, answer: Answer, newest_command: str) -> Outgoing:
+        outcome = Outcome(
+            status=answer.status,
+            version=answer.version,
+            code=answer.code,
+            details=answer.details,
+            offset=answer.offset,
+            newest_command=newest_command,
+        )
+        return self._facts.outcome(request, answer.body_hash, outcome, request.headers.trail)
 
     def _answer(self, request: Request, handled: Handled, answer: Answer) -> None:
         offset, timestamp_ms = request.record.offset, request.record.timestamp_ms

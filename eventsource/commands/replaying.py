@@ -11,7 +11,7 @@ import structlog
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.deduplication import Answer
 from eventsource.commands.memory import PartitionMemory
-from eventsource.commands.status import Status
+from eventsource.commands.status import Outcome, Status
 from eventsource.domain import Aggregate, Event
 from eventsource.errors import DecodeError, ForkDetected, OffsetLost, UnknownFingerprint
 from eventsource.log.events import event_headers_of
@@ -146,15 +146,33 @@ class PartitionReplay:
                 f"{record.topic}[{record.partition}]@{record.offset}: an outcome of status {outcome.status}, which this version does not "
                 "know: upgrade the worker"
             ) from None
-        current = memory.find_aggregate(record.key.decode(errors="replace"))
-        offset = current.offset if current is not None and current.version >= outcome.version else -1
         memory.known.remember(
             headers.command_id,
-            Answer(headers.body_hash, status, outcome.version, offset, -1, outcome.code, outcome.details),
+            Answer(
+                headers.body_hash,
+                status,
+                outcome.version,
+                self._offset_of(record, outcome),
+                -1,
+                outcome.code,
+                outcome.details,
+            ),
             headers.time_ms,
         )
         memory.position.outcomes = record.offset + 1
         memory.position.newest_outcome = record.offset, headers.command_id
+
+    def _offset_of(self, record: Record, outcome: Outcome) -> int:
+        """The offset of the event that the aggregate's version comes from: the token of the first answer holds it."""
+        if outcome.offset >= 0 or outcome.version == 0:
+            return outcome.offset
+        if outcome.newest_command:
+            newest = self._memory.find_answer(outcome.newest_command)
+            if newest is not None:
+                return newest.offset
+        # Written by a version before this one, or by an owner whose ids were forgotten since: the aggregate may have moved on.
+        current = self._memory.find_aggregate(record.key.decode(errors="replace"))
+        return current.offset if current is not None and current.version >= outcome.version else -1
 
     def finish(self) -> None:
         """To be called at the end: a command whose events are not all there stops its aggregate."""

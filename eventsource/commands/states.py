@@ -22,7 +22,8 @@ class Current:
     """An aggregate at a version. `offset` is that of its newest event.
 
     In a batch that is not committed yet, `index` is that event's place among the batch's records, `commands` is how many changed
-    the aggregate so far, and `written` their events: what the state is built from again when a later command fails.
+    the aggregate so far, `newest_command` the id of the last of these, and `written` their events: what the state is built from again
+    when a later command fails.
     """
 
     state: Aggregate[Any]
@@ -31,6 +32,7 @@ class Current:
     index: int
     commands: int
     written: Written | None
+    newest_command: str
 
     def __init__(self, state: Aggregate[Any], version: int, offset: int) -> None:  # written out, as that of `Answer`
         self.state = state
@@ -39,6 +41,7 @@ class Current:
         self.index = -1
         self.commands = 0
         self.written = None
+        self.newest_command = ""
 
 
 @dataclass(slots=True, init=False)
@@ -232,7 +235,7 @@ class AggregateStates:
         """Keeps what the batch changed, whose records were given these offsets."""
         for current in self._edited.values():
             current.offset = offsets[current.index]
-            current.index, current.commands, current.written = -1, 0, None
+            current.index, current.commands, current.written, current.newest_command = -1, 0, None, ""
         self.aggregates.unsaved.update(self._edited)
         self._edited.clear()
 

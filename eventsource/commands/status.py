@@ -28,7 +28,9 @@ class Outcome(BaseModel):
     """The value of an outcome record.
 
     `version` is the aggregate's version when the command was handled. `code` is the rejection's code or the failed handler's error
-    class; `details` is JSON: the rejection's fields, the version expected, or the failure's message.
+    class; `details` is JSON: the rejection's fields, the version expected, or the failure's message. `offset` is that of the
+    aggregate's newest event, -1 where it has none. Where that event is in the outcome's own transaction, it has no offset yet:
+    `newest_command` is the id of its command then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,3 +39,5 @@ class Outcome(BaseModel):
     version: int
     code: str
     details: str
+    offset: int = -1
+    newest_command: str = ""

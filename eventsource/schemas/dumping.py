@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -59,6 +60,8 @@ _HELPERS: Final = (
 )
 # Kinds whose functions take a subclass too.
 _LENIENT: Final = frozenset({Kind.DATE, Kind.TIME, Kind.ZONED_DATETIME, Kind.DURATION, Kind.UUID})
+
+_NEGATIVE_ZERO: Final = re.compile(r"-0\.0(?![0-9])")
 
 Dump = Callable[[Any], Any]
 
@@ -270,7 +273,13 @@ def _choose(by_type: dict[type, Dump], value: object, label: str) -> Any:
 
 
 def _sorted_by_text(items: list[Any]) -> list[Any]:
-    return sorted(items, key=repr)
+    return sorted(items, key=_text_of)
+
+
+def _text_of(item: Any) -> tuple[str, str]:
+    """What items of a set are sorted by: a negative zero stands where a zero would, since sets that hold one or the other are equal."""
+    text = repr(item)
+    return _NEGATIVE_ZERO.sub("0.0", text), text
 
 
 def has_dict(cls: type) -> bool:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 MARKER: Final = b"\xc3\x01"
 """Avro 1.12, "Single object encoding": the first two bytes, before eight of the fingerprint, little-endian."""
 
-_PREFIX_BYTES: Final = 10
+PREFIX_BYTES: Final = 10
 
 
 class SingleObjectCodec(Generic[T]):
@@ -59,9 +59,9 @@ class SingleObjectCodec(Generic[T]):
             DecodeError: the bytes are not what they claim, or cannot become today's class; the text has the mend.
             UnknownFingerprint: the store does not know the writer's schema, even after looking again.
         """
-        read = self._readers.get(value[:_PREFIX_BYTES])
+        read = self._readers.get(value[:PREFIX_BYTES])
         if read is None:
-            read = self._add_reader(value[:_PREFIX_BYTES], patience_seconds)
+            read = self._add_reader(value[:PREFIX_BYTES], patience_seconds)
         return read(value)
 
     def register(self) -> None:
@@ -75,7 +75,7 @@ class SingleObjectCodec(Generic[T]):
         """Called once for each other schema that values were written with; raises `DecodeError` to refuse them all."""
 
     def _add_reader(self, prefix: bytes, patience_seconds: float | None) -> Callable[[bytes], T]:
-        if len(prefix) < _PREFIX_BYTES or prefix[:2] != MARKER:
+        if len(prefix) < PREFIX_BYTES or prefix[:2] != MARKER:
             raise DecodeError(
                 f"{self.schema.text.name}: the value does not begin with C3 01 and a schema's fingerprint: "
                 "find out who wrote it"
@@ -94,7 +94,7 @@ class SingleObjectCodec(Generic[T]):
     def _reader(self, text: SchemaText) -> Read:
         written = text.schema()
         self.check_written(written)
-        return body_reader(resolve(self.schema.shape, written, self.schema.names), _PREFIX_BYTES, self._limits)
+        return body_reader(resolve(self.schema.shape, written, self.schema.names), PREFIX_BYTES, self._limits)
 
 
 def _refuser(text: str) -> Read:
@@ -106,4 +106,4 @@ def _refuser(text: str) -> Read:
 
 def written_fingerprint(value: bytes) -> int:
     """The fingerprint of the schema that an encoded value was written with. To be asked of a value that could be decoded."""
-    return int.from_bytes(value[len(MARKER) : _PREFIX_BYTES], "little")
+    return int.from_bytes(value[len(MARKER) : PREFIX_BYTES], "little")

@@ -1,0 +1,47 @@
+"""What a command says, whatever the order in which it says it: its hash tells a repetition from another command under the same id."""
+
+from __future__ import annotations
+
+from eventsource.commands.builtin import APPEND, LOAD, pack_events, unpack_events
+from eventsource.commands.request import Request
+from eventsource.errors import DecodeError, EncodeError, UnknownFingerprint
+from eventsource.log.headers import body_hash
+from eventsource.schemas import PREFIX_BYTES, Canonical, Malformed, SchemaStore, canonical_of
+
+
+class ContentHashes:
+    """The hashes of one aggregate's commands. Belongs to one thread."""
+
+    def __init__(self, schemas: SchemaStore) -> None:
+        self._schemas = schemas
+        self._forms: dict[bytes, Canonical] = {}
+        self._plain: set[bytes] = set()  # prefixes of values whose form is their own
+
+    def of(self, request: Request) -> bytes:
+        """The hash that goes into the log: over the canonical form of the value, which for most commands is the value itself."""
+        value, type_ = request.record.value, request.headers.type
+        if not value or request.error is not None or type_ == LOAD:
+            return request.body_hash
+        if value[:PREFIX_BYTES] in self._plain:
+            return request.body_hash
+        try:
+            canonical = self._appended(value) if type_ == APPEND else self._canonical(value)
+        except (Malformed, DecodeError, EncodeError, UnknownFingerprint):
+            return request.body_hash  # such a command fails, whatever it holds
+        return request.body_hash if canonical == value else body_hash(request.record.key, type_, canonical)
+
+    def _appended(self, value: bytes) -> bytes:
+        return pack_events((type_, self._canonical(event)) for type_, event in unpack_events(value))
+
+    def _canonical(self, value: bytes) -> bytes:
+        prefix = value[:PREFIX_BYTES]
+        if prefix in self._plain:
+            return value
+        form = self._forms.get(prefix)
+        if form is None:
+            form = canonical_of(value, self._schemas)
+            if form is None:
+                self._plain.add(prefix)
+                return value
+            self._forms[prefix] = form
+        return form(value)
