@@ -39,7 +39,7 @@ from eventsource.errors import DefinitionError, HandlerFailed
 from eventsource.log.events import EventDecoder
 from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, command_headers
 from eventsource.log.partitioner import partition_for
-from eventsource.log.record import Outgoing
+from eventsource.log.record import Outgoing, Record
 from eventsource.log.recorded import Recorded, ms_from_time
 from eventsource.schemas import MemorySchemaStore, StateCodec
 from eventsource.testing.memory_log import MemoryLog
@@ -71,7 +71,7 @@ class TestApp:
         self._handling_codecs: dict[type[Aggregate[Any]], AggregateCodecs] = {}
         self._codecs = ClientCodecs(self._schemas)
         self._decoders = {name: EventDecoder(aggregate, self._schemas) for name, aggregate in app.aggregates.items()}
-        self._recorded: list[Recorded] = []
+        self._recorded: list[tuple[str, Record]] = []
         self._command_numbers = count(1)
         self._defaults = NO_DEFAULTS
         self._failure: BaseException | None = None
@@ -251,7 +251,7 @@ class TestApp:
         appended = [self._log.append(written, record.timestamp_ms) for written in handled.records]
         handling.commit(handled, [written.offset for written in appended])
         events_topic = self._names.events(name)
-        self._deliver([self._decoders[name].decode(written) for written in appended if written.topic == events_topic])
+        self._deliver([(name, written) for written in appended if written.topic == events_topic])
         ((_, _, reply),) = handling.replies(handled)
         return Reply.decode_all(reply)[0]
 
@@ -276,7 +276,7 @@ class TestApp:
         id_ = str(aggregate_id) if aggregate_id is not None else None
         return [
             recorded.event
-            for recorded in self._recorded
+            for recorded in self._read(self._recorded)
             if (name is None or recorded.aggregate == name) and (id_ is None or recorded.id == id_)
         ]
 
@@ -321,7 +321,11 @@ class TestApp:
         except DefinitionError:  # such an aggregate cannot be loaded, but handles its commands
             return None
 
-    def _deliver(self, events: list[Recorded]) -> None:
-        self._recorded += events
+    def _deliver(self, records: list[tuple[str, Record]]) -> None:
+        self._recorded += records
         for consumer in self._consumers.values():
-            consumer.handle(events)
+            # Each reads the log for itself: what one changes in an event, no other sees.
+            consumer.handle(self._read(records))
+
+    def _read(self, records: Iterable[tuple[str, Record]]) -> list[Recorded]:
+        return [self._decoders[name].decode(record) for name, record in records]

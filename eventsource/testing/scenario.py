@@ -17,6 +17,7 @@ from eventsource.domain.annotations import name_of
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import AlreadyExists, NotFound
 from eventsource.testing.differences import NOTHING, changes, diff, same, shown
+from eventsource.testing.round_trips import written_and_read
 
 A = TypeVar("A", bound=Aggregate[Any])
 _R = TypeVar("_R", bound=Exception)
@@ -51,7 +52,8 @@ class Given(Generic[A]):
         """What the aggregate decides on `command`. `id` and `time` (aware) also hold for the commands after this one.
 
         Invariants are checked as they are in production. Raises `AssertionError` if the decision changed the aggregate, the
-        command or an event: it must only return events. Errors other than a rejection come through, `InvariantBroken` too.
+        command or an event: it must only return events. So it does for a command or an event that cannot be written to the log.
+        Errors other than a rejection come through, `InvariantBroken` too.
         """
         __tracebackhide__ = True
         if time is not None and time.utcoffset() is None:
@@ -159,16 +161,18 @@ class _Story(Generic[A]):
     id: str
     time: datetime = START
     state: A | None = None
-    history: tuple[tuple[Event, Event], ...] = ()
+    history: tuple[tuple[Event, Event, Event], ...] = ()
+    """The events as they were given or decided, as the log gives them back, and a copy of the latter."""
     commands: int = 0
 
     def after(self, events: Iterable[Event]) -> _Story[A]:
         __tracebackhide__ = True
-        history = (*self.history, *((event, copy.deepcopy(event)) for event in events))
+        read = ((event, written_and_read(event)) for event in events)
+        history = (*self.history, *((event, logged, copy.deepcopy(logged)) for event, logged in read))
         # from the first event on, so that an event whose list the state took over is seen to change later
         state: A | None = None
-        for event, _ in history:
-            state = self.definition.evolve(state, event)
+        for _, logged, _ in history:
+            state = self.definition.evolve(state, logged)
         later = replace(self, state=state, history=history)
         later.check_events(f"{name_of(self.definition.aggregate)} changed it while it applied events")
         return later
@@ -178,7 +182,7 @@ class _Story(Generic[A]):
 
     def check_events(self, how: str) -> None:
         __tracebackhide__ = True
-        for event, original in self.history:
+        for _, event, original in self.history:
             if not same(event, original):
                 raise AssertionError(
                     f"the event {name_of(type(event))} is not what it was, since {how}: copy what it holds, as in list(event.items)\n"
@@ -208,11 +212,15 @@ class _Story(Generic[A]):
         name = f"{name_of(self.definition.aggregate)} {self.id!r}"
         if not self.history:
             return [f"given no {name}"]
-        return [f"given {name} at version {len(self.history)}", *_indented(_lines(event for event, _ in self.history))]
+        return [
+            f"given {name} at version {len(self.history)}",
+            *_indented(_lines(event for event, _, _ in self.history)),
+        ]
 
 
 def _decide(story: _Story[A], command: Command, context: Context) -> When[A]:
     __tracebackhide__ = True
+    command = written_and_read(command)
     state, sent = story.copied(), copy.deepcopy(command)
     outcome: tuple[Event, ...] | _Refusal
     try:
@@ -231,6 +239,8 @@ def _decide(story: _Story[A], command: Command, context: Context) -> When[A]:
             "list(command.items)\n" + "\n".join(_indented(changes(dict(sent), dict(command))))
         )
     story.check_events(f"{name} changed it while it decided on {name_of(type(command))}")
+    for event in outcome if isinstance(outcome, tuple) else ():
+        written_and_read(event)
     if isinstance(outcome, tuple) and outcome and story.definition.invariants:
         outcome = _if_invariants_hold(story, outcome)
     return When(story, command, outcome)
