@@ -33,6 +33,7 @@ MODULES = {
             "handled",
             "handling",
             "memory",
+            "plausibility",
             "replaying",
             "replies",
             "reply",

@@ -15,20 +15,30 @@ class ContentHashes:
     def __init__(self, schemas: SchemaStore) -> None:
         self._schemas = schemas
         self._forms: dict[bytes, Canonical] = {}
+        self._last: tuple[Request, bytes] | None = None
         self._plain: set[bytes] = set()  # prefixes of values whose form is their own
 
-    def of(self, request: Request) -> bytes:
-        """The hash that goes into the log: over the canonical form of the value, which for most commands is the value itself."""
+    def of(self, request: Request, *, look: bool = True) -> bytes:
+        """The hash that goes into the log: over the canonical form of the value, which for most commands is the value itself.
+
+        Without `look`, no schema is asked for: the value is its own form unless one with the same schema was seen before.
+        """
         value, type_ = request.record.value, request.headers.type
         if not value or request.error is not None or type_ == LOAD:
             return request.body_hash
         if value[:PREFIX_BYTES] in self._plain:
             return request.body_hash
+        if not look and (type_ == APPEND or value[:PREFIX_BYTES] not in self._forms):
+            return request.body_hash
+        if self._last is not None and self._last[0] is request:
+            return self._last[1]
         try:
             canonical = self._appended(value) if type_ == APPEND else self._canonical(value)
         except (Malformed, DecodeError, EncodeError, UnknownFingerprint):
             return request.body_hash  # such a command fails, whatever it holds
-        return request.body_hash if canonical == value else body_hash(request.record.key, type_, canonical)
+        found = request.body_hash if canonical == value else body_hash(request.record.key, type_, canonical)
+        self._last = request, found
+        return found
 
     def _appended(self, value: bytes) -> bytes:
         return pack_events((type_, self._canonical(event)) for type_, event in unpack_events(value))

@@ -275,10 +275,12 @@ class CommandHandling:
                 "deploy the workers before the clients that send a new command"
             )
         try:
-            return codec.decode(value, patience_seconds=self._patience.seconds)
+            command: Command = codec.decode(value, patience_seconds=self._patience.seconds)
         except UnknownFingerprint:
             self._patience.lose()
             raise
+        self._contents.of(request)
+        return command
 
     def _appended(self, request: Request) -> tuple[Event, ...]:
         if request.headers.expected_version is None:
@@ -343,7 +345,8 @@ class CommandHandling:
     ) -> None:
         current: Current | None = self.memory.find_aggregate(request.aggregate_id)
         text = json.dumps(details, separators=(",", ":")) if details else ""
-        content_hash = self._contents.of(request)
+        # What failed may have no schema, which nobody is to look for again; what could be decoded was seen.
+        content_hash = self._contents.of(request, look=status is not Status.FAILED)
         answer = Answer(content_hash, status, 0, -1, -1, code, text)
         newest_command = ""
         if current is not None:

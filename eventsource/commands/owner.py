@@ -136,7 +136,13 @@ class PartitionOwner:
         parts = self._parts
         topic_id = parts.topic_ids[self._commands[0]]
         return PartitionReplay(
-            parts.aggregate, self.partition, self._memory, parts.codecs, topic_id, self._metrics.replayed
+            parts.aggregate,
+            self.partition,
+            self._memory,
+            parts.codecs,
+            topic_id,
+            self._metrics.replayed,
+            partitions=parts.app.partitions_of(parts.aggregate),
         )
 
     def _store_place(self) -> StorePlace | None:
@@ -276,6 +282,8 @@ class PartitionOwner:
         )[self._commands]
         ends = admin.end_offsets([self._events, self._outcomes])
         writer.expect(ends)
+        # After the ends: what stands below them was caused by commands below this one.
+        self._recovery.replay.plausibility.commands_end = admin.end_offsets([self._commands])[self._commands]
         firsts = admin.first_offsets([self._events, self._outcomes, self._commands])
         parts = self._parts
         parts.identities.check(admin.topic_ids(parts.topic_ids))  # an empty topic would pass every check of offsets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from eventsource.commands.failures import code_of, text_of
 from eventsource.commands.generations import Generations
@@ -12,6 +12,9 @@ from eventsource.domain import Aggregate, Event
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.domain.purity import Outline, Purity, replaced_fields
 from eventsource.errors import DecisionChangedState, ForkDetected, TransactionAborted
+
+WHOLE_PARTITION: Final = ""
+"""Among the stopped aggregates, it stands for all of the partition. No aggregate has an empty id."""
 
 Written = list[tuple[Callable[[bytes], Event], bytes]]
 """Events as they were written: each one's value, and what reads it."""
@@ -102,8 +105,8 @@ class AggregateStates:
         return [id_ for id_ in dict.fromkeys(aggregate_ids) if id_ not in edited and get(id_) is None]
 
     def check(self, aggregate_id: str) -> None:
-        """Raises `ForkDetected` if the aggregate was stopped."""
-        reason = self.stopped.get(aggregate_id)
+        """Raises `ForkDetected` if the aggregate was stopped, or the whole partition."""
+        reason = self.stopped.get(aggregate_id) or self.stopped.get(WHOLE_PARTITION)
         if reason is not None:
             raise ForkDetected(reason)
 

@@ -80,7 +80,9 @@ class _Replay:
             raise TopicMissing(f"topic {owned.commands} is missing: make it with `eventsource topics apply MODULE:APP`")
         # Answers are nobody's here: they may be forgotten as soon as the log allows.
         self._memory = PartitionMemory(aggregate.__definition__, window_ms=0)
-        self._replay = PartitionReplay(aggregate, partition, self._memory, codecs, topic_id)
+        self._replay = PartitionReplay(
+            aggregate, partition, self._memory, codecs, topic_id, on_foreign=self._note_foreign
+        )
         self._foreign: list[tuple[str, str]] = []
         self._misrouted: list[tuple[str, str]] = []
         self._right: dict[bytes, int] = {}
@@ -120,6 +122,9 @@ class _Replay:
         # Its key may belong elsewhere: that is what the command was refused for.
         self._replay.take_outcomes([record])
         self._outcomes += 1
+
+    def _note_foreign(self, record: Record, reason: str) -> None:
+        self._foreign.append((_place(record), reason))
 
     def _take_all(self, topic: str, take: Callable[[Record], None]) -> None:
         for record in self._records((topic, self._partition)):

@@ -107,7 +107,8 @@ def _foreign(facts: Facts) -> Iterator[Problem]:
             yield Problem(
                 place,
                 f"{place} is not the framework's ({reason})",
-                "find out who wrote it and take that right away (only owners may write there); no owner can take the partition over",
+                "find out who wrote it and take that right away (only owners may write there); the aggregate under its key is "
+                "stopped, and all of the partition where no key can be read",
             )
 
 

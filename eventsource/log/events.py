@@ -47,13 +47,16 @@ class EventDecoder:
             trail=headers.trail,
         )
 
-    def event(self, record: Record, headers: EventHeaders) -> Event:
-        """The event alone, of a record whose headers were read. Raises `DecodeError` or `UnknownFingerprint`."""
+    def event(self, record: Record, headers: EventHeaders, patience_seconds: float | None = None) -> Event:
+        """The event alone, of a record whose headers were read. Raises `DecodeError` or `UnknownFingerprint`.
+
+        `patience_seconds`: how long to wait for a schema that the store does not know yet; None leaves that to the store.
+        """
         codec = self._codecs.get(headers.type)
         if codec is None or record.value is None:
             raise self._unreadable(record, headers)
         try:
-            return codec.decode(record.value)
+            return codec.decode(record.value, patience_seconds=patience_seconds)
         except DecodeError as error:
             raise DecodeError(f"{_where(record)}: {error}") from error
         except (EventSourceError, KeyboardInterrupt):
