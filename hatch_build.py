@@ -38,7 +38,7 @@ MODULES = {
             "replies",
             "reply",
         ),
-        *("request", "state_store", "states"),
+        *("request", "state_store", "states", "store_health"),
     ),
 }
 # Written for the compiler: calls into librdkafka for many records at once, and what is read and written for each of them.

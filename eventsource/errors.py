@@ -307,6 +307,10 @@ class StateStoreFailed(Retriable):
     """Raised when the local state store cannot be written or read. It is built anew from the log; nothing is lost."""
 
 
+class StateStoreFull(Retriable):
+    """Raised when a partition's share of the memory is used up while its state store cannot be written. Make room on the disk."""
+
+
 class ReadTimedOut(LogError, Retriable):
     """Raised when the log could not be read to its end in time. Read it again with more time."""
 

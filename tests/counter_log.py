@@ -11,6 +11,7 @@ from eventsource.app import App
 from eventsource.commands.aggregate_codecs import AggregateCodecs
 from eventsource.commands.builtin import APPEND, LOAD, pack_events
 from eventsource.commands.handling import CommandHandling
+from eventsource.commands.memory_budget import MemoryBudget
 from eventsource.commands.replaying import PartitionReplay
 from eventsource.commands.reply import Reply
 from eventsource.commands.state_store import StateStore, StoreIdentity
@@ -18,6 +19,7 @@ from eventsource.domain import Aggregate, Command, Event, Rejected, applies, cre
 from eventsource.log.headers import CommandHeaders, command_headers
 from eventsource.log.record import Outgoing, Record
 from eventsource.schemas import MemorySchemaStore, MessageCodec, StateCodec
+from eventsource.testing.virtual_clock import VirtualClock
 
 NOW_MS = 1_700_000_000_000
 IDENTITY = StoreIdentity("counter", 0, "c", "e", "o", "code", None)
@@ -73,7 +75,9 @@ EVENTS, OUTCOMES = APP.names().events("counter"), APP.names().outcomes("counter"
 class Log:
     """The log of the only partition, and the owners that it has one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: MemoryBudget | None = None) -> None:
+        self.budget = budget
+        self.clock = VirtualClock()
         self.schemas = MemorySchemaStore()
         self.codecs = AggregateCodecs(Counter, self.schemas, StateCodec(Counter, self.schemas))
         self.records: dict[str, list[Record]] = {}
@@ -95,6 +99,8 @@ class Log:
             codecs=self.codecs,
             window_ms=None,
             max_event_bytes=900_000,
+            budget=self.budget,
+            clock=self.clock,
         )
         if folder is not None:
             assert self.codecs.state is not None

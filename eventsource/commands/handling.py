@@ -75,7 +75,7 @@ class CommandHandling:
         self.definition = aggregate.__definition__
         self._on_failure = on_failure
         self._dispatch = self.definition.dispatch
-        self.memory = PartitionMemory(self.definition, window_ms, budget)
+        self.memory = PartitionMemory(self.definition, window_ms, budget, clock)
         self.partition = partition
         self._checks = CommandChecks(self.definition, app.partitions_of(aggregate))
         self._max_bytes = max_event_bytes

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, Final
 
 import structlog
 
+from eventsource.clock import Clock
 from eventsource.commands.deduplication import Answer, Deduplication
 from eventsource.commands.memory_budget import MemoryBudget, StateSizes, size_bytes
 from eventsource.commands.request import Request
 from eventsource.commands.state_store import StateStore, StorePosition
 from eventsource.commands.states import AggregateStates, Current
+from eventsource.commands.store_health import StoreHealth
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import DecodeError, EncodeError, StateStoreFailed, UnknownFingerprint
 from eventsource.schemas import StateCodec
@@ -20,21 +22,18 @@ from eventsource.schemas import StateCodec
 _log = structlog.get_logger("eventsource.state_store")
 
 CHECKPOINT_COMMANDS: Final = 20_000
-"""How many commands may be handled before the store takes them in: what a restart reads again, at most, besides those of the
-last seconds."""
+"""How many commands may be handled before the store takes them in, and so what a restart reads again at most."""
 CHECKPOINT_SECONDS: Final = 5.0
 IDLE_CHECKPOINT_SECONDS: Final = 1.0
-_CURRENT_BYTES: Final = (
-    350  # of an aggregate besides its state: id, version, offset, their place in the map, and the collector's own
-)
+# Of an aggregate besides its state: id, version, offset, their place in the map, and the collector's own.
+_CURRENT_BYTES: Final = 350
 # Of an owner's share of the budget. What is unsaved is encoded by a checkpoint, and so takes its place twice for a moment.
 _UNSAVED_SHARE: Final = 0.25
 _BATCH_SHARE: Final = 0.25
 _YOUNG_SHARE: Final = 0.4
 _ALL_SHARE: Final = 0.9
-_LEAST_BYTES: Final = (
-    1 << 20
-)  # a share that is smaller still buys batches and checkpoints that are worth their round trips
+# A share that is smaller still buys batches and checkpoints that are worth their round trips.
+_LEAST_BYTES: Final = 1 << 20
 _SAMPLE_ONE_IN: Final = 64
 _FIRST_TOGETHER: Final = 32
 _MOST_TOGETHER: Final = 1_000
@@ -47,20 +46,26 @@ class PartitionMemory:
     """
 
     def __init__(
-        self, definition: AggregateDefinition[Any], window_ms: int | None, budget: MemoryBudget | None = None
+        self,
+        definition: AggregateDefinition[Any],
+        window_ms: int | None,
+        budget: MemoryBudget | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._definition = definition
         self._window_ms = window_ms
         self._budget = budget
         self._store: StateStore | None = None
         self._codec: StateCodec[Any] | None = None
+        self._open: Callable[[], StateStore] | None = None
+        self.health = StoreHealth(definition.name, clock)
         self._clear()
 
     def _clear(self) -> None:
         self.states = AggregateStates(self._definition)
         self.known = Deduplication(self._window_ms)
         self.position = StorePosition()
-        self._hits = self._misses = 0
+        self._hits = self._misses = self._written_bytes = 0
         self._absent_aggregates: set[str] = set()
         self._absent_answers: set[str] = set()
         self._sizes = StateSizes()
@@ -77,6 +82,14 @@ class PartitionMemory:
             self.position = store.position.copy()
             self.known.newest_ms = store.position.newest_ms
             self.states.aggregates.complete = self.known.answers.complete = False
+
+    def go_on_without(
+        self, error: StateStoreFailed, codec: StateCodec[Any], open_store: Callable[[], StateStore]
+    ) -> None:
+        """Begins with nothing, and with no store; `open_store` is tried from time to time, and gives an empty one."""
+        self._store, self._codec, self._open = None, codec, open_store
+        self.health.failed(str(error))
+        self._clear()
 
     def forget_all(self) -> None:
         """Begins anew with nothing: the log is to be read from its first record."""
@@ -233,7 +246,9 @@ class PartitionMemory:
         self.states.aggregates.note(size_bytes(current.state) + _CURRENT_BYTES)
 
     def _share_bytes(self) -> float:
-        return float("inf") if self._budget is None or self._store is None else float(self._budget.share_bytes)
+        if self._budget is None or (self._store is None and self._open is None):
+            return float("inf")
+        return float(self._budget.share_bytes)
 
     def _part_bytes(self, part: float) -> float:
         return max(float(_LEAST_BYTES), self._share_bytes() * part)
@@ -260,6 +275,13 @@ class PartitionMemory:
         aggregates, answers = self.states.aggregates, self.known.answers
         pinned_bytes = len(self._pinned) * aggregates.entry_bytes
         return aggregates.unsaved_bytes + answers.unsaved_bytes - pinned_bytes > self._part_bytes(_UNSAVED_SHARE)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more may come into memory: it takes all of its share, and no store takes anything in."""
+        return self.health.is_aside and self._memory_bytes() > max(
+            float(_LEAST_BYTES), self._share_bytes() * _ALL_SHARE
+        )
 
     def shrink(self) -> None:
         """Drops what was not used lately and exceeds the budget; without a store, the ids that the window allows.
@@ -293,8 +315,10 @@ class PartitionMemory:
 
     def checkpoint_due(self, now_seconds: float, *, idle: bool) -> bool:
         """Whether the store should take in what is unsaved; `now_seconds` is a monotonic clock's."""
-        if self._store is None or not self.unsaved:
+        if (self._store is None and self._open is None) or not self.unsaved:
             self._saved_at = now_seconds
+            return False
+        if not self.health.may_try:
             return False
         waited = now_seconds - self._saved_at
         return (
@@ -312,30 +336,50 @@ class PartitionMemory:
         self.save()
 
     def save(self) -> None:
-        """A checkpoint that does not put off the next one."""
-        store = self._store
-        if store is None:
+        """A checkpoint that does not put off the next one. Nothing happens while the store is set aside."""
+        if not self.health.may_try:
             return
         aggregates, answers = self.states.aggregates, self.known.answers
-        self._pinned = {}
+        pinned, self._pinned = self._pinned, {}
         self.position.newest_ms = self.known.newest_ms
         position = self.position.copy()
-        written = _Written()
-        store.write(
-            position,
-            self._snapshots(position, written),
-            answers.unsaved_items(),
-            forget_before_ms=self.known.forget_before_ms,
-        )
+        self._written_bytes = 0
+        try:
+            store = self._writable_store()
+            if store is None:
+                return
+            store.write(
+                position,
+                self._snapshots(position),
+                answers.unsaved_items(),
+                forget_before_ms=self.known.forget_before_ms,
+            )
+        except StateStoreFailed as error:
+            # What it did not take in stays unsaved; what it holds can still be read.
+            self._pinned = pinned
+            self.health.failed(str(error))
+            self.shrink()
+            return
+        self.health.worked()
         answers.saved()
         for aggregate_id in self._pinned:
             del aggregates.unsaved[aggregate_id]
         states = len(aggregates.unsaved)
-        aggregates.saved(self._sizes.estimate_bytes(written.snapshot_bytes, states) + states * _CURRENT_BYTES)
+        aggregates.saved(self._sizes.estimate_bytes(self._written_bytes, states) + states * _CURRENT_BYTES)
         aggregates.unsaved.update(self._pinned)
         self.shrink()
 
-    def _snapshots(self, position: StorePosition, written: _Written) -> Iterator[tuple[str, int, int, bytes]]:
+    def _writable_store(self) -> StateStore | None:
+        """The store; None where there is to be none. Raises `StateStoreFailed` where there is no room yet."""
+        if self._store is None:
+            if self._open is None:
+                return None
+            self._store, self._open = self._open(), None
+        elif self.health.is_aside:
+            self._store.reopen()
+        return self._store
+
+    def _snapshots(self, position: StorePosition) -> Iterator[tuple[str, int, int, bytes]]:
         """The snapshots of what is unsaved, one by one; at their end `position.missing` is how many there are none of."""
         codec = self._codec
         if codec is not None:
@@ -355,13 +399,6 @@ class PartitionMemory:
                     continue
                 if number % _SAMPLE_ONE_IN == 0:
                     self._sizes.note(size_bytes(current.state), len(snapshot))
-                written.snapshot_bytes += len(snapshot)
+                self._written_bytes += len(snapshot)
                 yield id_, current.version, current.offset, snapshot
         position.missing = len(self.states.stopped) + len(self._pinned)
-
-
-class _Written:
-    """How much a checkpoint wrote."""
-
-    def __init__(self) -> None:
-        self.snapshot_bytes = 0

@@ -313,6 +313,11 @@ class PartitionOwner:
         if self._commands not in owned.partitions or owned.metadata is None:
             self._stop.wait(_READ_SECONDS)
             return
+        if self._memory.is_full:  # what the disk cannot take in must not take more memory: the commands wait in the log
+            self._memory.checkpoint(self._parts.clock.monotonic())
+            if self._memory.is_full:
+                self._stop.wait(_READ_SECONDS)
+                return
         batch = self._unhandled or reader.read(self._batch_limit, _READ_SECONDS)
         self._unhandled = []
         doubt = writer.suspect()

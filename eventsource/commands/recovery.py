@@ -71,23 +71,57 @@ class PartitionRecovery:
         self._unchecked = False
         self._failed = False
         self._began = False
+        self._without = False
 
     def open_store(self) -> None:
-        """Attaches the state store, once. Raises `StateStoreFailed`; to be tried again."""
+        """Attaches the state store, once. Where none can be opened, the partition goes on without, and tries again later."""
+        place = self._place
         if self._failed:
             self.replay = self._make_replay()
             self._began = self._unchecked = False
-            self._memory.forget_all()
             self._failed = False
-        if self._place is not None and self._folder is None:
-            folder = self._place.claim()
             try:
-                self._memory.attach(self._place.open(folder), self._place.codec)
-            except BaseException:
-                folder.release()
-                raise
-            self._folder = folder
-            self._unchecked = True
+                self._memory.forget_all()
+            except StateStoreFailed as error:
+                self._release()
+                if place is not None:
+                    self._memory.go_on_without(error, place.codec, self._open_empty)
+                    self._without = True
+        if place is not None and self._folder is None and not self._without:
+            try:
+                self._memory.attach(self._opened(place), place.codec)
+                self._unchecked = True
+            except StateStoreFailed as error:
+                self._memory.go_on_without(error, place.codec, self._open_empty)
+                self._without = True
+
+    def _opened(self, place: StorePlace) -> StateStore:
+        folder = place.claim()
+        try:
+            store = place.open(folder)
+        except BaseException:
+            folder.release()
+            raise
+        self._folder = folder
+        return store
+
+    def _open_empty(self) -> StateStore:
+        """The store once there is room for it. Whatever it holds is of before: memory has everything."""
+        assert self._place is not None
+        store = self._opened(self._place)
+        try:
+            store.reset()
+        except StateStoreFailed:
+            self._release()
+            raise
+        self._without = False
+        return store
+
+    def _release(self) -> None:
+        self._memory.close()
+        if self._folder is not None:
+            self._folder.release()
+            self._folder = None
 
     def store_failed(self) -> None:
         """Everything is read from the log next time, into a new store."""
@@ -104,9 +138,7 @@ class PartitionRecovery:
         except StateStoreFailed as error:
             _log.warning("state_store_not_closed", reason=str(error))
         finally:
-            self._memory.close()
-            self._folder.release()
-            self._folder = None
+            self._release()
 
     def read(self, reader: LogReader, bounds: Bounds) -> bool:
         """Reads events, then outcomes, up to their ends. False: the partition was given up meanwhile.

@@ -15,7 +15,15 @@ from eventsource.commands.plausibility import Plausibility
 from eventsource.commands.states import WHOLE_PARTITION
 from eventsource.commands.status import Outcome, Status
 from eventsource.domain import Aggregate, Event
-from eventsource.errors import DecodeError, EventSourceError, ForkDetected, HeaderError, OffsetLost, UnknownFingerprint
+from eventsource.errors import (
+    DecodeError,
+    EventSourceError,
+    ForkDetected,
+    HeaderError,
+    OffsetLost,
+    StateStoreFull,
+    UnknownFingerprint,
+)
 from eventsource.log.events import event_headers_of
 from eventsource.log.header_reading import read_outcome_headers
 from eventsource.log.headers import EventHeaders, Origin
@@ -84,6 +92,8 @@ class PartitionReplay:
         """The records bit by bit, as many as memory may take; in between, memory is kept within its budget."""
         memory, start = self._memory, 0
         while start < len(records):
+            if self.between_commands:
+                self._check_room()
             end = start + memory.together
             some = records[start:end]
             ids = [record.key.decode(errors="replace") for record in some]
@@ -95,6 +105,16 @@ class PartitionReplay:
             else:
                 memory.shrink()
             start = end
+
+    def _check_room(self) -> None:
+        memory = self._memory
+        if memory.is_full:
+            memory.save()
+            if memory.is_full:
+                raise StateStoreFull(
+                    f"partition {self._partition} of {self._name}: its share of the memory is used up, and its state store cannot be "
+                    "written: make room on the disk of EVENTSOURCE_WORKER__STATE_DIR, or raise EVENTSOURCE_WORKER__STATE_MEMORY_MB"
+                )
 
     def _take_events(self, records: Sequence[Record]) -> None:
         newest: tuple[int, EventHeaders] | None = None

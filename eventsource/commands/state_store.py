@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ _TIME = struct.Struct(">Q")
 _LENGTH = struct.Struct(">H")
 _WRITE_BUFFER_BYTES: Final = 4 << 20
 _BLOCK_CACHE_BYTES: Final = 4 << 20
+_ROOM_BYTES: Final = 8 << 20  # a write-ahead log, a table and a manifest begin with less
 _FORGOTTEN_MORE: Final = 20_000  # than come in: so a night's answers are gone after a hundred checkpoints
 _BLOOM_BITS_PER_KEY: Final = 10  # one look-up in a hundred for an unknown id reads a block
 
@@ -150,6 +152,22 @@ class StateStore:
             self._put_identity()
         except Exception as error:  # RocksDB raises plain Exception
             raise self._failed("cannot be made", error) from error
+
+    def reopen(self) -> None:
+        """Opens the store again after a failed write, if there is room: RocksDB writes nothing more after an error of the disk.
+
+        The store stays open for reading where there is none.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self._folder) as probe:
+                probe.write(bytes(_ROOM_BYTES))
+        except OSError as error:
+            raise self._failed("cannot be written", error) from error
+        self.close()
+        try:
+            self._open()
+        except Exception as error:  # RocksDB raises plain Exception
+            raise self._failed("cannot be opened", error) from error
 
     def _open(self) -> None:
         make_private(self._folder)
