@@ -40,6 +40,10 @@ class ContentHashes:
         self._last = request, found
         return found
 
+    def differs(self, request: Request, known_hash: bytes) -> bool:
+        """Whether the command's id was used for another content. Earlier versions took the hash of the value as it was sent."""
+        return known_hash != request.body_hash and known_hash != self.of(request)
+
     def _appended(self, value: bytes) -> bytes:
         return pack_events((type_, self._canonical(event)) for type_, event in unpack_events(value))
 

@@ -191,7 +191,7 @@ class CommandHandling:
             return
         known = self.memory.find_answer(headers.command_id)
         if known is not None:
-            self._queue_reply(request, handled, known, self._is_other(request, known))
+            self._queue_reply(request, handled, known, self._contents.differs(request, known.body_hash))
             return
         record = request.record
         if record.offset <= self.memory.position.last_origin and self.known.is_forgotten(record.timestamp_ms):
@@ -218,10 +218,6 @@ class CommandHandling:
             raise
         except BaseException as error:  # noqa: BLE001 - user code may raise anything, and would again after a restart
             self._fail(request, handled, error)
-
-    def _is_other(self, request: Request, known: Answer) -> bool:
-        """Whether the command's id was used for another content. Versions before this one took the hash of the value as it was sent."""
-        return known.body_hash != request.body_hash and known.body_hash != self._contents.of(request)
 
     @property
     def _expiry(self) -> str:

@@ -389,13 +389,9 @@ class PartitionMemory:
                 except EncodeError as error:
                     # It stays in memory; and since the store is then no whole, it is not used by the next owner.
                     self._pinned[id_] = current
-                    _log.info(
-                        "state_not_storable",
-                        aggregate=self._definition.name,
-                        aggregate_id=id_,
-                        reason=str(error),
-                        about="state_not_storable",
-                    )
+                    name = self._definition.name
+                    told = _log.bind(aggregate=name, aggregate_id=id_, reason=str(error))
+                    told.info("state_not_storable", about="state_not_storable")
                     continue
                 if number % _SAMPLE_ONE_IN == 0:
                     self._sizes.note(size_bytes(current.state), len(snapshot))
