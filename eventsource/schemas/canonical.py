@@ -39,7 +39,7 @@ def canonical_form(schema: dict[str, Any], skip: int) -> Canonical | None:
     compiler = _Compiler(schema)
     if not compiler.varies:
         return None
-    part = compiler.part(schema)
+    part = compiler.part(schema, "")
 
     def canonical(value: bytes) -> bytes:
         parts = [value[:skip]]
@@ -86,27 +86,30 @@ class _Compiler:
         if kind in ("map", "float", "double"):
             return True
         if kind == "array":
-            return _is_dict(self._resolved(schema["items"])) or self._varies(schema["items"], seen)
+            return _is_dict(self._resolved(schema["items"]), "") or self._varies(schema["items"], seen)
         if kind != "record" or schema["name"] in seen:
             return False
         seen.add(schema["name"])
         return any(self._varies(field["type"], seen) for field in schema["fields"])
 
-    def part(self, schema: Any) -> _Part:
+    def part(self, schema: Any, place: str) -> _Part:
+        """`place`: the record and the field where it stands, as in the name of what has no name of its own."""
         schema = self._resolved(schema)
         if isinstance(schema, list):
-            return _union([self.part(branch) for branch in schema])
+            return _union([self.part(branch, place) for branch in schema])
         kind = schema if isinstance(schema, str) else schema["type"]
         match kind:
             case "record":
                 return self._record(schema)
-            case "array" if _is_dict(self._resolved(schema["items"])):
-                key, value = (self.part(field["type"]) for field in self._resolved(schema["items"])["fields"])
+            case "array" if _is_dict(self._resolved(schema["items"]), place):
+                entry = self._resolved(schema["items"])
+                simple = _simple(entry["name"])
+                key, value = (self.part(field["type"], f"{simple}_{field['name']}") for field in entry["fields"])
                 return _entries(key, value)
             case "array":
-                return _array(self.part(schema["items"]))
+                return _array(self.part(schema["items"], place))
             case "map":
-                return _entries(_sized, self.part(schema["values"]))
+                return _entries(_sized, self.part(schema["values"], place))
             case "fixed":
                 return _fixed(schema["size"])
             case "string" | "bytes":
@@ -129,15 +132,20 @@ class _Compiler:
             return p
 
         self._parts[name] = record  # before its fields, which may refer to it
-        fields += [self.part(field["type"]) for field in schema["fields"]]
+        fields += [self.part(field["type"], f"{_simple(name)}_{field['name']}") for field in schema["fields"]]
         return record
 
 
-def _is_dict(schema: Any) -> bool:
+def _simple(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _is_dict(schema: Any, place: str) -> bool:
     """Whether an array of these is a dict: its entries' record is named after the place, and a model's is not."""
     return (
         isinstance(schema, dict)
         and schema["type"] == "record"
+        and _simple(schema["name"]).startswith(place)
         and schema["name"].endswith("_entry")
         and tuple(field["name"] for field in schema["fields"]) == _ENTRY
     )

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from eventsource import stored_as
 from eventsource.schemas import Malformed, MemorySchemaStore, MessageCodec, canonical_of
 
 quick = settings(max_examples=40, deadline=None, database=None)
 Money = Annotated[Decimal, Field(max_digits=18, decimal_places=2)]
 
 
+@stored_as("line_entry")
 class Entry(BaseModel):
     key: str
     value: float = 0.0
