@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eventsource.domain.annotations import name_of
 from eventsource.domain.message import Message
 from eventsource.errors import EncodeError
-from eventsource.schemas import MemorySchemaStore, MessageCodec
+
+if TYPE_CHECKING:
+    from eventsource.schemas import MessageCodec
 
 M = TypeVar("M", bound=Message)
 _CODECS_KEPT = 1_000
@@ -30,4 +32,6 @@ def written_and_read(message: M) -> M:
 
 @functools.lru_cache(maxsize=_CODECS_KEPT)
 def _codec(message: type[Message]) -> MessageCodec[Any]:
+    from eventsource.schemas import MemorySchemaStore, MessageCodec  # a test that never writes loads no client of Kafka
+
     return MessageCodec(message, message.message_name, MemorySchemaStore())
