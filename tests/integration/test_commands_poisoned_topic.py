@@ -13,9 +13,10 @@ from eventsource.app import App
 from eventsource.commands.dead_letters import DEAD_LETTER_HEADER
 from eventsource.domain import Aggregate, Command, Event, applies, creates, decides, invariant
 from eventsource.errors import HandlerFailed
-from eventsource.log.headers import CommandHeaders, command_headers
+from eventsource.log.headers import CommandHeaders, Trail, command_headers
 from eventsource.log.partitioner import short_key
 from eventsource.log.topics import apply
+from eventsource.schemas import MemorySchemaStore, MessageCodec
 from eventsource.settings import ClientSettings, KafkaSettings, Settings, WorkerSettings
 from tests.integration.command_threads import WorkerThread, read_topic
 
@@ -96,6 +97,30 @@ def test_an_owner_gets_past_records_that_cannot_be_used(settings: Settings) -> N
     )
     told = [json.loads(dict(letter.headers)[DEAD_LETTER_HEADER] or b"") for letter in letters]
     assert [(each["offset"], each["complete"]) for each in told] == [(0, True), (1, False), (2, True)]
+
+
+def test_texts_that_no_row_can_hold_fail_their_command_and_no_event_is_written(settings: Settings) -> None:
+    names = APP.names(settings.namespace)
+    value = MessageCodec(Add, "add", MemorySchemaStore()).encode(Add(item="x"))
+    foreign = [
+        (b"a\0b", CommandHeaders("c-1", "add", "/t", 0)),
+        (b"b", CommandHeaders("c\0", "add", "/t", 0)),
+        (b"b", CommandHeaders("c-3", "add", "/t", 0, trail=Trail(actor="a\0"))),
+        (b"b", CommandHeaders("c-4", "add", "/t", 0, trail=Trail(metadata={"a\0": ""}))),
+    ]
+    producer = Producer(settings.kafka.client_config())
+    for key, headers in foreign:
+        producer.produce(names.commands("basket"), value, key, 0, headers=command_headers(headers))
+    assert producer.flush(10) == 0
+    for version in (1, 2):  # and its successor has got past them too
+        with WorkerThread(APP, Basket, settings), APP.connect(settings) as client:
+            assert client.send(Basket, "b", Add(item="x")).version == version
+    assert len(read_topic(settings, names.events("basket"), 1)) == 2
+    letters = read_topic(settings, names.dead_letters("basket"), 1)
+    assert [json.loads(dict(letter.headers)[DEAD_LETTER_HEADER] or b"")["error"] for letter in letters] == [
+        "HeaderError"
+    ] * 4
+    assert [letter.key for letter in letters] == [key for key, _ in foreign]
 
 
 def test_an_owner_answers_from_what_is_in_the_log_after_a_command_of_a_batch_failed(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,6 +46,30 @@ REFUSED: list[Callable[[Any], object]] = [
     lambda client: client.load(Account, "acc-1", timeout=-1),
     lambda client: client.load(Account, "acc-1", at_version=1.5),
     lambda client: client.submit_load(Account, "acc-1", when_full="block"),
+    *(
+        partial(lambda client, text: client.send(Account, text, OPEN), text=text)
+        for text in ("", "a\0b", "a\ud800", "x" * 1_025)
+    ),
+    *(
+        partial(lambda client, texts: client.send(Account, "acc-1", OPEN, **texts), texts=texts)
+        for texts in (
+            {"command_id": "a\0"},
+            {"command_id": "\udfff"},
+            {"command_id": "x" * 1_025},
+            {"actor": "a\0"},
+            {"actor": "\ud800"},
+            {"actor": "x" * 65_536},
+            {"correlation_id": "a\0"},
+            {"causation_id": "\ud800"},
+            {"metadata": {"a\0": "b"}},
+            {"metadata": {"a": "\ud800"}},
+            {"timeout": float("inf")},
+        )
+    ),
+    lambda client: client.append(Account, "a\0b", [ONE], expected_version=0),
+    lambda client: client.load(Account, "a\0b"),
+    lambda client: client.load(Account, "a\0b", at_version=1),
+    lambda client: client.load(Account, "acc-1", timeout=float("inf")),
     lambda client: client.read(Account),
     lambda client: client.wait_for("token", {}),
 ]

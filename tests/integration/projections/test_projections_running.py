@@ -306,6 +306,16 @@ def test_a_value_that_postgres_does_not_take_is_blamed_on_its_event(log, run, un
     assert "the row ('bad',) of 'balances' cannot be stored" in str(running.error)
 
 
+def test_an_id_in_the_log_that_postgres_cannot_hold_is_named_with_event_row_and_column(log, run, until, tables):
+    running = run(Balances)
+    log.write(("a", Opened(owner="Ada")), ("b\0d", Opened(owner="Eve")), ("c", Opened(owner="Bob")))
+    until(lambda: running.error)
+    assert isinstance(running.error, ProjectionFailed)
+    assert running.error.row == ("b\0d",)
+    assert running.error.column == "account_id"
+    assert "Balances.on_opened failed on event 'opened' of 'b\\x00d' (version 1" in str(running.error)
+
+
 def test_a_gap_in_the_versions_stops_the_projection(log, run, until):
     running = run(Balances)
     log.write(("a", Opened(owner="Ada")))
