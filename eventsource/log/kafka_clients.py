@@ -5,16 +5,20 @@ To make one raises `SettingsError` for settings that librdkafka does not take.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from eventsource.forks import keep_in_children
 from eventsource.log.kafka_errors import settings_refused
+
+_LOGGER: Final = logging.getLogger("eventsource.kafka.librdkafka")
+"""What librdkafka would print on stderr is logged here, whenever its client is polled."""
 
 
 @contextmanager
@@ -34,7 +38,7 @@ class KafkaProducer(Producer):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         keep_in_children(self)
         with settings_taken():
-            super().__init__(*arguments, **named)
+            super().__init__(*arguments, **{"logger": _LOGGER, **named})
 
 
 class KafkaConsumer(Consumer):
@@ -46,7 +50,7 @@ class KafkaConsumer(Consumer):
         self._process_id = os.getpid()
         keep_in_children(self)
         with settings_taken():
-            super().__init__(*arguments, **named)
+            super().__init__(*arguments, **{"logger": _LOGGER, **named})
 
     def close(self) -> None:
         """Leaves the group and closes all connections."""
@@ -60,4 +64,4 @@ class KafkaAdmin(AdminClient):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         keep_in_children(self)
         with settings_taken():
-            super().__init__(*arguments, **named)
+            super().__init__(*arguments, **{"logger": _LOGGER, **named})
