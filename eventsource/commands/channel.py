@@ -20,7 +20,7 @@ from eventsource.commands.reply import Reply
 from eventsource.commands.requests import Requests
 from eventsource.commands.routes import Route
 from eventsource.commands.sender import CommandSender
-from eventsource.errors import LogError
+from eventsource.errors import BrokerUnavailable, LogError
 from eventsource.log.admin import LogAdmin
 from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, body_hash, command_headers
 from eventsource.log.record import Outgoing
@@ -55,7 +55,7 @@ class Channel:
         self._source = f"/{names.prefix}/client"
         self._telemetry = ClientTelemetry()
         self._flush_seconds = kafka.request_timeout_seconds
-        self._deferred = DeferredSends()
+        self._deferred = DeferredSends(settings.client.max_in_flight)
         self._requests = Requests(
             kafka.client_config(),
             names.replies,
@@ -114,10 +114,7 @@ class Channel:
             send = partial(
                 self._sender.send, outgoing, partial(self._undelivered, pending, timeout_seconds), taken.deadline
             )
-            later = partial(self._send_later, pending, observed, send)
-            if not self._deferred.defer(
-                (route.commands, key), registering, later, partial(self._fail, pending, observed)
-            ):
+            if not self._defer(pending, observed, send, (route.commands, key), registering):
                 send(wait=wait)
         except Exception as error:
             # Whoever shares the answer must hear of it too.
@@ -125,8 +122,31 @@ class Channel:
             raise
         return pending
 
+    def _defer(
+        self,
+        pending: Pending[Any],
+        observed: ObservedRequest,
+        send: Callable[..., object],
+        address: tuple[str, bytes],
+        registering: Future[None] | None,
+    ) -> bool:
+        """Whether it is sent later; see `DeferredSends`."""
+        if registering is None and not len(self._deferred):
+            return False
+        pending.hold(
+            BrokerUnavailable(
+                "the schema of the command, or of one before it to the same aggregate, was not registered in time, so nothing was sent: "
+                "check that the brokers run, and send it again"
+            )
+        )
+        later = partial(self._send_later, pending, observed, send)
+        if self._deferred.defer(address, registering, later, partial(self._fail, pending, observed)):
+            return True
+        pending.release()
+        return False
+
     def _send_later(self, pending: Pending[Any], observed: ObservedRequest, send: Callable[..., object]) -> None:
-        if pending.done():  # it has expired, or the client was closed
+        if not pending.release():  # it has expired, or the client was closed
             return
         try:
             send(wait=True)

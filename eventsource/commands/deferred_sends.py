@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
 
+from eventsource.errors import Backlogged
+
 
 class _Deferred(NamedTuple):
     registering: Future[None] | None
@@ -23,13 +25,15 @@ class DeferredSends:
     schema is registered. `send` and `fail` are called in the thread that registers, and must not raise.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, deque[_Deferred]] = {}
         self._sending: set[Hashable] = set()
 
     def __len__(self) -> int:
-        return sum(map(len, list(self._waiting.values())))
+        return self._count
 
     def defer(
         self,
@@ -40,6 +44,8 @@ class DeferredSends:
     ) -> bool:
         """Whether it is sent later. False: nothing waits at the address, and the caller sends it.
 
+        Raises `Backlogged` when as many wait as may: requests that have expired meanwhile are among them.
+
         `registering` is the registration of its schema, None where that is done.
         """
         # Read without the lock: whoever deferred something before this call has already put it there.
@@ -47,10 +53,13 @@ class DeferredSends:
             return False
         with self._lock:
             waiting = self._waiting.get(address)
+            if waiting is None and registering is None:
+                return False
+            if self._count >= self._limit:
+                raise Backlogged(self._count)
             if waiting is None:
-                if registering is None:
-                    return False
                 waiting = self._waiting[address] = deque()
+            self._count += 1
             waiting.append(_Deferred(registering, send, fail))
         if registering is not None:
             registering.add_done_callback(partial(self._advance, address))
@@ -82,6 +91,7 @@ class DeferredSends:
     def _drop(self, address: Hashable) -> None:
         with self._lock:
             self._sending.discard(address)
+            self._count -= 1
             waiting = self._waiting[address]
             waiting.popleft()
             if not waiting:

@@ -35,6 +35,7 @@ class Pending(Generic[R]):
         "_lock",
         "_read",
         "_unanswered",
+        "_unsent",
         "aggregate_id",
         "command_id",
         "sent_at",
@@ -57,6 +58,7 @@ class Pending(Generic[R]):
         self._answer: R | None = None
         self._read: Callable[[], R] | None = None
         self._error: Exception | None = None
+        self._unsent: Exception | None = None
         self._callbacks: list[Callable[[Pending[R]], None]] = []
 
     def done(self) -> bool:
@@ -122,14 +124,34 @@ class Pending(Generic[R]):
         """
         return self._resolve(None, read, None)
 
+    def hold(self, error: Exception) -> None:
+        """It is not sent yet: should it expire before `release`, it raises this error in the place of `OutcomeUnknown`."""
+        self._unsent = error
+
+    def release(self) -> bool:
+        """It is sent now; False where it has its answer already, such as that it expired, and must not be sent."""
+        with self._lock:
+            if self._done:
+                return False
+            self._unsent = None
+            return True
+
+    def expire(self, waited_seconds: float) -> bool:
+        """Its time is over. Returns whether it had no answer before."""
+        return self._resolve(None, None, self.unanswered(waited_seconds), expired=True)
+
     def unanswered(self, waited_seconds: float) -> OutcomeUnknown:
         """The error of a request that got no answer."""
         return self._unanswered(self.command_id, self.sent_at, waited_seconds)
 
-    def _resolve(self, answer: R | None, read: Callable[[], R] | None, error: Exception | None) -> bool:
+    def _resolve(
+        self, answer: R | None, read: Callable[[], R] | None, error: Exception | None, *, expired: bool = False
+    ) -> bool:
         with self._lock:
             if self._done:
                 return False
+            if expired and self._unsent is not None:
+                error = self._unsent
             self._answer, self._read, self._error = answer, read, error
             self._done = True
             callbacks, self._callbacks = self._callbacks, []

@@ -143,7 +143,7 @@ class Requests:
 
     def _expire(self, now: float) -> None:
         for waiting in self.in_flight.take_expired(now):
-            waiting.pending.resolve(None, waiting.pending.unanswered(waiting.timeout_seconds))
+            waiting.pending.expire(waiting.timeout_seconds)
 
 
 class _Resolving:

@@ -114,16 +114,15 @@ class LogAdmin:
         return [(name, number) for name, topic in self._metadata().topics.items() for number in topic.partitions]
 
     def _metadata(self) -> Any:
-        client = self._client
         deadline = time.monotonic() + self._timeout
         self._connection_errors.clear()  # an outage that was reported before says nothing of now
         while True:
             left_seconds = max(0.1, deadline - time.monotonic())
             try:
-                found = client.list_topics(timeout=min(_METADATA_TRY_SECONDS, left_seconds))
+                found = self._client.list_topics(timeout=min(_METADATA_TRY_SECONDS, left_seconds))
             except KafkaException as error:
                 # Connections that fail at every broker need no patience: librdkafka reports that to its error callback.
-                client.poll(0)
+                self._client.poll(0)
                 if self._connection_errors.all_down or time.monotonic() >= deadline:
                     raise self._translate(error, "asking for metadata") from error
             else:

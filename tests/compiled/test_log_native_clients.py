@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, cimpl
 from confluent_kafka.admin import NewTopic
 
+from eventsource.errors import SettingsError
 from eventsource.log import record_consumer as record_consumer_module
 from eventsource.log.admin import LogAdmin
 from eventsource.log.client_config import consumer_config, producer_config
@@ -228,9 +229,9 @@ def test_what_a_report_raises_comes_through() -> None:
 
 
 def test_a_setting_that_librdkafka_does_not_take_is_refused() -> None:
-    with pytest.raises(KafkaException, match="no\\.such\\.setting"):
+    with pytest.raises(SettingsError, match="no\\.such\\.setting"):
         record_consumer(consumer_config({"bootstrap.servers": "127.0.0.1:1", "no.such.setting": "1"}, "none"))
-    with pytest.raises(KafkaException):
+    with pytest.raises(SettingsError):
         record_consumer(consumer_config({"bootstrap.servers": "127.0.0.1:1", "fetch.wait.max.ms": "soon"}, "none"))
 
 

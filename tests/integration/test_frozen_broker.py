@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from eventsource.commands.channel import WhenFull
+from eventsource.commands.pending import Pending
 from eventsource.commands.replies import ReplySender
 from eventsource.embedded import EmbeddedStack
 from eventsource.errors import BrokerUnavailable, OutcomeUnknown
@@ -108,9 +109,10 @@ def test_a_submit_that_must_register_a_schema_first_keeps_its_time(
     client = APP.connect(settings)
     freeze()
     told: list[Exception | None] = []
+    pendings: list[Pending] = []
 
-    def submit(action: Callable[[], object]) -> None:
-        told.append(_error_of(action))
+    def submit(action: Callable[[], Pending]) -> None:
+        told.append(_error_of(lambda: pendings.append(action())))
 
     for action in (
         lambda: client.submit(Account, "acc-1", Open(owner="Ada"), timeout=0.5, when_full=when_full),
@@ -120,7 +122,10 @@ def test_a_submit_that_must_register_a_schema_first_keeps_its_time(
     ):
         took = seconds_of(lambda action=action: submit(action), 1.5)  # type: ignore[misc]
         assert took < 1.5
-    assert [type(error) for error in told] == [BrokerUnavailable] * 2
+    # One that does not wait is told where the answer is awaited.
+    errors = [error for error in told if error is not None] + [_error_of(pending.result) for pending in pendings]
+    assert [type(error) for error in errors] == [BrokerUnavailable] * 2
+    assert len(pendings) == (0 if when_full == "wait" else 2)
     seconds_of(client.close, 2 * REQUEST_SECONDS + SLACK_SECONDS)
 
 

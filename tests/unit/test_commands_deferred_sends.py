@@ -4,14 +4,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
+import pytest
+
 from eventsource.commands.deferred_sends import DeferredSends
+from eventsource.errors import Backlogged
 
 
 class Sends:
     """What is sent and what fails, in order."""
 
     def __init__(self) -> None:
-        self.deferred = DeferredSends()
+        self.deferred = DeferredSends(100)
         self.done: list[str] = []
 
     def __call__(self, address: str, name: str, registering: Future[None] | None = None) -> None:
@@ -53,6 +56,20 @@ def test_nothing_overtakes_what_waits_for_the_same_aggregate() -> None:
     assert send.done == ["another's", "open", "load", "close", "load again"]
     send("acc-1", "later")
     assert send.done[-1] == "later"
+
+
+def test_no_more_wait_than_may() -> None:
+    send, registering = Sends(), Future[None]()
+    for number in range(100):
+        send(f"acc-{number}", str(number), registering)
+    for address in ("acc-1", "acc-new"):
+        with pytest.raises(Backlogged):
+            send(address, "one too many", registering)
+    send("acc-other", "needs no place")
+    registering.set_result(None)
+    assert sorted(send.done) == sorted(["needs no place", *map(str, range(100))])
+    assert len(send.deferred) == 0
+    send("acc-1", "later", Future())
 
 
 def test_what_cannot_be_registered_fails_and_holds_nothing_up() -> None:

@@ -185,3 +185,22 @@ def test_an_interruption_of_the_main_thread_interrupts_it_once_everyone_has_the_
         pending.resolve(RECEIPT)
     assert called == ["c-1"]
     assert pending.result() == RECEIPT
+
+
+def test_what_was_not_sent_when_it_expired_is_never_sent(pending: Pending) -> None:
+    pending.hold(BrokerUnavailable("nothing was sent"))
+    with pytest.raises(OutcomeUnknown):
+        pending.result(0.001)  # it may be sent yet
+    assert pending.expire(1.0)
+    assert not pending.release()
+    with pytest.raises(BrokerUnavailable):
+        pending.result()
+
+
+def test_what_was_sent_when_it_expired_has_an_unknown_outcome(pending: Pending) -> None:
+    pending.hold(BrokerUnavailable("nothing was sent"))
+    assert pending.release()
+    assert pending.expire(1.0)
+    assert not pending.expire(1.0)
+    with pytest.raises(OutcomeUnknown):
+        pending.result()
