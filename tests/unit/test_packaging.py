@@ -79,3 +79,9 @@ def test_the_license_is_the_one_that_is_named(project: dict[str, Any]) -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_compiled_modules_make_tuples_by_one_piece_of_code() -> None:
+    """`native_tuples.pxd` knows what a new tuple needs on each version of CPython; a copy would not learn of the next change."""
+    sources = [file for file in (ROOT / "eventsource").rglob("native_*.p*") if "PyTuple_SET_ITEM" in file.read_text()]
+    assert [file.name for file in sources] == ["native_tuples.pxd"]
