@@ -130,6 +130,29 @@ def test_requests_are_read_together_as_one_by_one(
 
 
 @pytest.mark.parametrize(
+    ("key", "command_id", "trail"),
+    [
+        (b"a\0", "c", Trail()),
+        (b"\0", "c", Trail()),
+        (b"a", "c\0", Trail()),
+        (b"a", "c", Trail("\0")),
+        (b"a", "c", Trail("", "x\0")),
+        (b"a", "c", Trail(actor="x\0y")),
+        (b"a", "c", Trail(metadata={"\0": "x"})),
+        (b"a", "c", Trail(metadata={"x": "\0"})),
+    ],
+)
+def test_a_text_that_postgres_cannot_hold_is_an_error_of_its_command(key: bytes, command_id: str, trail: Trail) -> None:
+    pairs = [*command_headers(CommandHeaders(command_id, "deposit", "/s", 7, trail=trail))]
+    record = Record("t", 3, 5, 99, key, b"", raw_headers(pairs))
+    (found,) = read_requests([record], "/s")
+    wanted = read_request(record._replace(headers=pairs), "/s")
+    assert found[1:4] == wanted[1:4]
+    assert str(found.error) == str(wanted.error)
+    assert "holds a NUL character" in str(found.error)
+
+
+@pytest.mark.parametrize(
     "digits",
     [b"9223372036854775807", b"9223372036854775808", b"18446744073709551617", b"00000000000000000007", b"9" * 30, b""],
 )
