@@ -18,9 +18,9 @@ from eventsource.commands.pending import Pending
 from eventsource.errors import (
     BrokerUnavailable,
     ClientClosed,
+    InvalidArgument,
     NotCaughtUp,
     OutcomeUnknown,
-    TopicMismatch,
     TopicMissing,
 )
 from eventsource.log.header_reading import read_event_headers
@@ -85,7 +85,7 @@ def test_connecting_loading_waiting_and_closing_leave_nothing_open(settings: Set
             with pytest.raises(NotCaughtUp):  # no projection runs here
                 client.wait_for(receipt.token, Balances, timeout=0.01)
             for number in range(3):
-                with pytest.raises(TopicMismatch):
+                with pytest.raises(InvalidArgument):
                     client.wait_for(replace(receipt.token, topic_id=bytes([number]) * 16), Balances, timeout=0.01)
 
     with WorkerThread(bank, BankAccount, settings):
