@@ -337,7 +337,7 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(log, run, until, reader,
     again = run(Balances)
     until(lambda: again.error)
     assert isinstance(again.error, ReadModelOutdated)
-    assert "was deleted and made anew; build it anew with `eventsource projections rebuild balances`" in str(
+    assert "was deleted and made anew; rebuild it with `eventsource projections rebuild balances`" in str(
         again.error
     )
 
