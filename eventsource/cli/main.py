@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from eventsource.cli import config, dev, dev_rebuild, doctor, events, init, run, send, state, topics
+from eventsource.cli import config, dev, dev_rebuild, doctor, events, init, run, schemas, send, state, topics
 from eventsource.cli.completion import join_colons
 from eventsource.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, OK, UNEXPECTED, USAGE, exit_code_of
 from eventsource.cli.help import CommandGroup
@@ -40,6 +40,7 @@ _COMMANDS: Final = {
     "send": send,
     "topics": topics,
     "doctor": doctor,
+    "schemas": schemas,
     "events": events,
     "state": state,
     "config": config,

@@ -7,7 +7,7 @@ from typing import Any
 from eventsource.commands.status import OUTCOME_NAME, Outcome
 from eventsource.domain import Aggregate, Command
 from eventsource.log.events import EventDecoder
-from eventsource.schemas import MessageCodec, SchemaStore, StateCodec, codecs_by_name
+from eventsource.schemas import COMMAND_ROLE, MessageCodec, SchemaStore, StateCodec, codecs_by_name
 
 
 class AggregateCodecs:
@@ -20,7 +20,9 @@ class AggregateCodecs:
         self, aggregate: type[Aggregate[Any]], schemas: SchemaStore, state: StateCodec[Any] | None = None
     ) -> None:
         self.schemas = schemas
-        self.commands: dict[str, MessageCodec[Command]] = codecs_by_name(aggregate.__definition__.commands, schemas)
+        self.commands: dict[str, MessageCodec[Command]] = codecs_by_name(
+            aggregate.__definition__.commands, schemas, role=COMMAND_ROLE
+        )
         self.events = EventDecoder(aggregate, schemas)
         self.outcomes = MessageCodec(Outcome, OUTCOME_NAME, schemas)
         self.state = state

@@ -13,7 +13,7 @@ from eventsource.domain import Aggregate, Command, Event
 from eventsource.errors import DefinitionError, InvalidArgument
 from eventsource.log.events import EventDecoder
 from eventsource.log.headers import type_header
-from eventsource.schemas import MessageCodec, SchemaStore, StateCodec
+from eventsource.schemas import COMMAND_ROLE, DEFAULT_LIMITS, MessageCodec, SchemaStore, StateCodec
 
 A = TypeVar("A", bound=Aggregate[Any])
 
@@ -71,7 +71,9 @@ class ClientCodecs:
     def _command_codec(self, kind: type[Command]) -> MessageCodec[Any]:
         codec = self._commands.get(kind)
         if codec is None:
-            codec = self._commands.setdefault(kind, MessageCodec(kind, kind.message_name, self._schemas))
+            codec = self._commands.setdefault(
+                kind, MessageCodec(kind, kind.message_name, self._schemas, role=COMMAND_ROLE)
+            )
         return codec
 
     def append(self, aggregate: type[Aggregate[Any]], events: Iterable[Event]) -> bytes:
@@ -127,7 +129,9 @@ class ClientCodecs:
         """What reads an aggregate's state. Raises `NoExactForm` where the class has a field that cannot be written exactly."""
         codec = self._states.get(aggregate)
         if codec is None:
-            codec = self._states[aggregate] = StateCodec(aggregate, self._schemas, check_defaults=False)
+            codec = self._states[aggregate] = StateCodec(
+                aggregate, self._schemas, check_defaults=False, limits=DEFAULT_LIMITS
+            )
         return cast(StateCodec[A], codec)
 
 

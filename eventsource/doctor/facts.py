@@ -11,6 +11,7 @@ from eventsource.doctor.answer import Answer, not_asked
 from eventsource.log.admin import TopicAndPartition
 from eventsource.log.meta_topic import ForeignRecords, TopicRecord
 from eventsource.log.topics import TopicSpec, TopicState
+from eventsource.schemas.history_check import Unreadable
 from eventsource.settings import Settings
 
 INTERNAL_TOPICS: Final = ("__consumer_offsets", "__transaction_state")
@@ -114,6 +115,7 @@ class Facts:
     `firsts` are the low watermarks; `ends` those of the commands topics, asked after `committed`. `last_origins` has the offset of
     the newest command that left an event or outcome (-1: none has), by the partition of the commands topic, asked before
     `committed`. `hanging` has the oldest open transaction of each partition where that has stood for longer than `open_limit_seconds`.
+    `unreadable` are the registered schemas that today's events cannot read.
     `foreign` are the records of the meta and the schemas topic that are not the framework's, by topic.
     `strays` are committed offsets of an owners' group for other topics than its commands, by group.
     """
@@ -126,6 +128,7 @@ class Facts:
     broker_settings: Mapping[int, Answer[Mapping[str, str]]] = field(default_factory=dict)
     topics: Answer[Mapping[str, TopicState]] = field(default_factory=not_asked)
     internal: Answer[Mapping[str, TopicState]] = field(default_factory=not_asked)
+    unreadable: Answer[tuple[Unreadable, ...]] = field(default_factory=not_asked)
     recorded: Answer[Mapping[str, TopicRecord]] = field(default_factory=not_asked)
     firsts: Answer[Mapping[TopicAndPartition, int]] = field(default_factory=not_asked)
     ends: Answer[Mapping[TopicAndPartition, int]] = field(default_factory=not_asked)

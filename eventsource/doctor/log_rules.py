@@ -8,9 +8,10 @@ from typing import Final
 from eventsource.doctor.facts import Decision, Facts, Hanging
 from eventsource.doctor.finding import Problem, Severity
 from eventsource.doctor.rule import Depth, Rule
-from eventsource.errors import ClusterMismatch, ForkDetected, TopicMismatch
+from eventsource.errors import ClusterMismatch, DefinitionError, ForkDetected, TopicMismatch
 from eventsource.log.transaction_state import OFFSETS_TOPIC
 
+UNREADABLE_HISTORY: Final = "unreadable-history"
 CLOCK_WARNING_MS: Final = 60_000
 CLOCK_DANGER_MS: Final = 3_600_000
 _NAMED: Final = 3
@@ -133,6 +134,17 @@ def _stopped(facts: Facts) -> Iterator[Problem]:
             )
 
 
+def _unreadable(facts: Facts) -> Iterator[Problem]:
+    for each in facts.unreadable.get():
+        yield Problem(
+            f"{each.aggregate} {each.event}",
+            str(each),
+            "every aggregate with such an event would be stopped. Where no event was written so, start with "
+            f"`--accept-risk {UNREADABLE_HISTORY}`",
+            Severity.WARNING if each.missing else None,
+        )
+
+
 def _foreign_entries(facts: Facts) -> Iterator[Problem]:
     for topic, foreign in facts.foreign.get().items():
         if foreign.count:
@@ -170,6 +182,13 @@ LOG_RULES: Final = (
         ClusterMismatch,
         _clock,
         Depth.EXAMINATION,
+    ),
+    Rule(
+        UNREADABLE_HISTORY,
+        Severity.DANGER,
+        "today's event classes can read every schema that events were written with",
+        DefinitionError,
+        _unreadable,
     ),
     Rule(
         "foreign-entry",

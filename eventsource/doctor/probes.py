@@ -24,11 +24,13 @@ from eventsource.log.committed import committed_offsets
 from eventsource.log.headers import NO_CLIENT
 from eventsource.log.kafka_clients import KafkaProducer
 from eventsource.log.kafka_errors import translate
-from eventsource.log.meta_topic import ForeignRecords, TopicRecord, read_meta, records_of
+from eventsource.log.meta_topic import ForeignRecords, TopicRecord, read_meta
 from eventsource.log.recorded import ms_from_time
 from eventsource.log.topics import TopicState, read_topic_records, read_topic_states, topic_specs
 from eventsource.log.transaction_state import OFFSETS_TOPIC, TRANSACTION_TOPIC, coordinator_partition
-from eventsource.schemas.found_schemas import why_no_schema
+from eventsource.schemas import SchemaText
+from eventsource.schemas.history_check import Unreadable, unreadable_history
+from eventsource.schemas.registered_schemas import read_registered
 from eventsource.settings import Settings
 
 T = TypeVar("T")
@@ -72,6 +74,7 @@ class Probes:
         with ThreadPoolExecutor(_PARALLEL) as pool:
             topics = _asked(pool, lambda: self._topics([spec.name for spec in specs]))
             recorded = _asked(pool, self._recorded)
+            unreadable = _asked(pool, self._unreadable)
             internal = _asked(pool, lambda: self._topics(INTERNAL_TOPICS)) if for_owners else None
             settings = {
                 broker: _asked(pool, partial(self._broker_settings, broker)) for broker in brokers.get() if for_owners
@@ -83,6 +86,7 @@ class Probes:
                 facts,
                 topics=found,
                 recorded=recorded.result(),
+                unreadable=unreadable.result(),
                 broker_settings={broker: answer.result() for broker, answer in settings.items()},
                 firsts=firsts.result(),
             )
@@ -132,14 +136,15 @@ class Probes:
     def _recorded(self) -> Mapping[str, TopicRecord]:
         return read_topic_records(self._app, self._settings, self._admin)
 
+    def _registered(self) -> tuple[list[SchemaText], ForeignRecords]:
+        return read_registered(self._app.names(self._settings.namespace).schemas, self._settings, self._admin)
+
+    def _unreadable(self) -> tuple[Unreadable, ...]:
+        return tuple(unreadable_history(self._app.aggregates, self._registered()[0]))
+
     def _foreign(self) -> Mapping[str, ForeignRecords]:
         names = self._app.names(self._settings.namespace)
-        schemas = ForeignRecords()
-        for record in records_of(names.schemas, self._settings, self._admin):
-            reason = why_no_schema(record)
-            if reason is not None:
-                schemas.add(record, reason)
-        return {names.meta: read_meta(names.meta, self._settings, self._admin)[1], names.schemas: schemas}
+        return {names.meta: read_meta(names.meta, self._settings, self._admin)[1], names.schemas: self._registered()[1]}
 
     def _there(
         self, topics: Mapping[str, TopicState], partitions: Callable[[Owned], list[TopicAndPartition]]

@@ -11,7 +11,7 @@ from eventsource.log.headers import EventHeaders
 from eventsource.log.record import Record
 from eventsource.log.recorded import Recorded, time_from_ms
 from eventsource.log.texts import shortened
-from eventsource.schemas import MessageCodec, SchemaStore, codecs_by_name
+from eventsource.schemas import EVENT_ROLE, MessageCodec, SchemaStore, codecs_by_name
 
 _MAX_DIGITS: Final = 20
 """As many as the framework writes."""
@@ -23,7 +23,9 @@ class EventDecoder:
     def __init__(self, aggregate: type[Aggregate[Any]], store: SchemaStore) -> None:
         definition = aggregate.__definition__
         self.aggregate = definition.name
-        self._codecs: dict[str, MessageCodec[Event]] = codecs_by_name(definition.events, store)
+        self._codecs: dict[str, MessageCodec[Event]] = codecs_by_name(
+            definition.events, store, role=EVENT_ROLE + definition.name
+        )
 
     def codec(self, event: type[Event]) -> MessageCodec[Event]:
         """The codec of an event class of this aggregate."""

@@ -19,6 +19,7 @@ class MessageCodec(SingleObjectCodec[M]):
     """Writes and reads one message class. Safe to share between threads.
 
     `record_name`: the message's given name; `aliases`: those that it had before (default: the class's `message_aliases`).
+    `role`: what the schema is registered for, such as `event:account`.
     Raises what `message_schema` raises.
     """
 
@@ -30,14 +31,19 @@ class MessageCodec(SingleObjectCodec[M]):
         aliases: Iterable[str] | None = None,
         *,
         limits: Limits = DEFAULT_LIMITS,
+        role: str = "",
     ) -> None:
         if aliases is None:
             aliases = getattr(model, "message_aliases", ())
         self.model = model
-        super().__init__(message_schema(model, record_name, aliases), store, limits)
+        super().__init__(message_schema(model, record_name, aliases, role=role), store, limits)
 
 
-def codecs_by_name(classes: Mapping[str, type[Any]], store: SchemaStore) -> dict[str, MessageCodec[Any]]:
-    """A codec for each message class, under each of the class's names."""
-    by_class = {message: MessageCodec(message, message.message_name, store) for message in set(classes.values())}
+def codecs_by_name(
+    classes: Mapping[str, type[Any]], store: SchemaStore, *, role: str = ""
+) -> dict[str, MessageCodec[Any]]:
+    """A codec for each message class, under each of the class's names. `role` is what their schemas are registered for."""
+    by_class = {
+        message: MessageCodec(message, message.message_name, store, role=role) for message in set(classes.values())
+    }
     return {name: by_class[message] for name, message in classes.items()}

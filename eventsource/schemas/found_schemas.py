@@ -10,13 +10,15 @@ import structlog
 from eventsource.errors import DecodeError, FingerprintConflict
 from eventsource.log.record import Record
 from eventsource.schemas.fingerprint import fingerprint as fingerprint_of
-from eventsource.schemas.limits import DEFAULT_LIMITS, Limits
+from eventsource.schemas.limits import Limits
 from eventsource.schemas.schema_text import SchemaText
 from eventsource.schemas.store import check_same
 
 _log = structlog.get_logger("eventsource.schemas")
 
 SCHEMA_KEY: Final = re.compile(rb"[0-9a-f]{16}")
+ROLES_HEADER: Final = "es_roles"
+_LONGEST_ROLES: Final = 100_000
 _BEGIN: Final = b'{"name":"'
 _END: Final = b"}"
 _MOST_REFUSED: Final = 1_000
@@ -38,6 +40,8 @@ class FoundSchemas:
         """Why there is none under a fingerprint, of the first thousand."""
         self.stored: set[int] = set()
         """Those in the topic as it is now."""
+        self.roles: dict[int, frozenset[str]] = {}
+        """What the newest record under a fingerprint says that its schema is used for."""
         self._limits = limits
         self._unread: dict[int, tuple[Record, ...]] = {}
         self._logged = 0
@@ -45,6 +49,11 @@ class FoundSchemas:
     def take(self, record: Record, fingerprint: int) -> None:
         """Takes a record in."""
         value = record.value or b""
+        self._take(record, fingerprint, value)
+        if fingerprint in self.stored:
+            self.roles[fingerprint] = roles_of(record)
+
+    def _take(self, record: Record, fingerprint: int, value: bytes) -> None:
         known = self.known.get(fingerprint)
         if known is not None and known.text.encode() == value:
             self.stored.add(fingerprint)
@@ -106,14 +115,9 @@ class FoundSchemas:
             self.refused[fingerprint] = reason
 
 
-def why_no_schema(record: Record, limits: Limits = DEFAULT_LIMITS) -> str | None:
-    """Why a record of the schemas topic is not the framework's; None where it is."""
-    if not SCHEMA_KEY.fullmatch(record.key):
-        return "its key is no fingerprint"
-    if record.value is None:
-        return "it has no value: a schema is never taken back"
-    try:
-        schema = SchemaText.parse(record.value, limits)
-    except DecodeError as error:
-        return str(error)
-    return None if schema.fingerprint == int(record.key, 16) else f"its text has the fingerprint {schema.hex}"
+def roles_of(record: Record) -> frozenset[str]:
+    """What a record of the schemas topic says that its schema is used for."""
+    for name, value in record.headers or ():
+        if name == ROLES_HEADER and value is not None and len(value) <= _LONGEST_ROLES:
+            return frozenset(role for role in value.decode(errors="replace").split(",") if role)
+    return frozenset()

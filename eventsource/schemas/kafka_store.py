@@ -25,7 +25,7 @@ from eventsource.log.kafka_errors import translate
 from eventsource.log.plain_producer import PlainProducer
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
-from eventsource.schemas.found_schemas import SCHEMA_KEY, FoundSchemas
+from eventsource.schemas.found_schemas import ROLES_HEADER, SCHEMA_KEY, FoundSchemas
 from eventsource.schemas.limits import DEFAULT_LIMITS, Limits
 from eventsource.schemas.schema_text import SchemaText
 from eventsource.schemas.store import check_same
@@ -96,7 +96,7 @@ class KafkaSchemaStore:
             with self._lock:
                 self._catch_up()
                 self._found.find(schema.fingerprint)
-                if schema.fingerprint not in self._found.stored:
+                if not self._has(schema):
                     self._write(schema)
                     # Whoever wrote first is in the log first: only the log tells whether that was somebody else.
                     self._catch_up()
@@ -138,7 +138,9 @@ class KafkaSchemaStore:
         self.close()
 
     def _has(self, schema: SchemaText) -> bool:
-        return schema.fingerprint in self._known and schema.fingerprint in self._found.stored
+        """Whether the topic has the schema, and says of it what it is used for here."""
+        found, number = self._found, schema.fingerprint
+        return number in found.known and number in found.stored and schema.roles <= found.roles.get(number, frozenset())
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -243,7 +245,12 @@ class KafkaSchemaStore:
             outcome.append(error)
 
         try:
-            self._producer.produce(self._topic, _PARTITION, schema.hex.encode(), schema.text.encode(), delivered)
+            # Of the records with one key only the newest is kept: it says what all of them said.
+            roles = ",".join(sorted(schema.roles | self._found.roles.get(schema.fingerprint, frozenset())))
+            headers = [(ROLES_HEADER, roles.encode())] if roles else []
+            self._producer.produce(
+                self._topic, _PARTITION, schema.hex.encode(), schema.text.encode(), delivered, headers
+            )
             self._producer.flush(self._request_seconds + 1)
         except KafkaException as error:
             raise translate(error.args[0], f"registering schema {schema.name}", self._bootstrap) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pydantic
@@ -20,8 +21,10 @@ from eventsource.schemas.schema_check import named_schemas
 from eventsource.schemas.schema_text import SchemaText
 
 
-def message_schema(model: type[pydantic.BaseModel], record_name: str, aliases: Iterable[str] = ()) -> AvroSchema:
-    """The Avro schema of a message class under the name that it was given.
+def message_schema(
+    model: type[pydantic.BaseModel], record_name: str, aliases: Iterable[str] = (), *, role: str = ""
+) -> AvroSchema:
+    """The Avro schema of a message class under the name that it was given; `role` is what it is registered for.
 
     Raises:
         NoExactForm: a field or a default value cannot travel exactly; the text names class, field and mend.
@@ -35,6 +38,8 @@ def message_schema(model: type[pydantic.BaseModel], record_name: str, aliases: I
     dumping = Dumping(shape, text.schema())
     _add_defaults(lowered, dumping)
     names = tuple(avro_record_name(name) for name in (record_name, *aliases))
+    if role:
+        text = replace(text, roles=frozenset({role}))
     return AvroSchema(shape, text, lowered.schema, names, dumping)
 
 

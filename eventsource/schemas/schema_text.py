@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
 
 import fastavro
 
@@ -12,6 +12,10 @@ from eventsource.errors import DecodeError, NoExactForm
 from eventsource.schemas.fingerprint import canonical_form, fingerprint
 from eventsource.schemas.limits import DEFAULT_LIMITS, Limits
 from eventsource.schemas.schema_check import check_schema, check_text, parse_json
+
+EVENT_ROLE: Final = "event:"
+"""The role of an aggregate's events begins so; its name follows."""
+COMMAND_ROLE: Final = "command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class SchemaText:
     fingerprint: int
     name: str
     text: str
+    roles: frozenset[str] = field(default=frozenset(), compare=False)
+    """What it is used for, such as `event:account`, as far as that was registered. It is no part of the schema."""
 
     @classmethod
     def of(cls, schema: Any) -> Self:

@@ -17,6 +17,7 @@ from eventsource.domain import Aggregate, Command, Event, creates
 from eventsource.errors import BrokerUnavailable, LogError
 from eventsource.log.meta_topic import ForeignRecords, TopicRecord
 from eventsource.log.topics import TopicState, topic_specs
+from eventsource.schemas.history_check import Unreadable
 from eventsource.settings import MAX_TRANSACTION_COMMANDS, KafkaSettings, Settings, WorkerSettings
 
 DANGER, WARNING = Severity.DANGER, Severity.WARNING
@@ -102,6 +103,7 @@ def sound(settings: Settings = SETTINGS, app: App = BANK, **changes: Any) -> Fac
         clock=answered(ClockReading(1_000_000, 1_000_010, 1_000_005)),
         histories=answered(()),
         foreign=answered({}),
+        unreadable=answered(()),
     )
     return replace(facts, **changes)
 
@@ -541,6 +543,24 @@ BREACHES: list[tuple[str, Severity, Callable[[], Facts], str, str]] = [
         lambda: sound(clock=answered(ClockReading(0, 10, 3_600_010))),
         "clock is 3600 s behind the brokers'",
         "NTP",
+    ),
+    (
+        "unreadable-history",
+        DANGER,
+        lambda: sound(
+            unreadable=answered((Unreadable("account", "opened", "0123456789abcdef", "opened.by: give it a default"),))
+        ),
+        "event 'opened' of account, as written with schema 0123456789abcdef: opened.by: give it a default",
+        "--accept-risk unreadable-history",
+    ),
+    (
+        "unreadable-history",
+        WARNING,
+        lambda: sound(
+            unreadable=answered((Unreadable("account", "opened", "0123456789abcdef", "keep the class", missing=True),))
+        ),
+        "event 'opened' of account, as written with schema 0123456789abcdef: keep the class",
+        "--accept-risk unreadable-history",
     ),
     (
         "foreign-entry",
