@@ -55,6 +55,15 @@ def consumer_config(client_config: Mapping[str, Any], group: str) -> dict[str, A
     }
 
 
+def foreign_config(client_config: Mapping[str, Any]) -> dict[str, Any]:
+    """A user's settings for the reading of a topic that anybody may write to.
+
+    librdkafka holds all that a fetch decompresses to, and of what compresses well a megabyte becomes gigabytes. A fetch brings one
+    batch at least, however large it is; so only small ones are fewer at a time.
+    """
+    return {"fetch.message.max.bytes": 4_096, **client_config}
+
+
 def producer_config(client_config: Mapping[str, Any]) -> dict[str, Any]:
     """An idempotent producer that waits for all in-sync replicas."""
     return {

@@ -17,6 +17,7 @@ from eventsource.log.fetch_error import FetchError
 from eventsource.log.kafka_errors import LOST, UNREACHABLE, offset_lost, translate
 from eventsource.log.record import Record
 from eventsource.log.record_consumer import Place, record_consumer
+from eventsource.log.unreadable_batch import UNREADABLE, BatchUnreadable, base_of
 
 _log = structlog.get_logger("eventsource.reader")
 
@@ -89,8 +90,21 @@ class LogReader:
         except KafkaException as error:
             raise translate(error.args[0], "reading the log", self._bootstrap) from error
         for failed in errors:
-            self._pass_or_raise(failed)
+            if not records or failed.error.code() not in UNREADABLE:  # that one comes again; what was read does not
+                self._pass_or_raise(failed)
         return records
+
+    def is_inside(self, place: TopicAndPartition, base: int, offset: int) -> bool:
+        """Whether an offset is in the unreadable batch that begins at `base`. Reads from there, and from nowhere else, then."""
+        self.assign({place: offset})
+        deadline = time.monotonic() + _METADATA_SECONDS
+        while time.monotonic() < deadline and self.position(*place) <= offset:
+            try:
+                if self.read(1, _READ_TO_SECONDS):
+                    return False
+            except BatchUnreadable as error:
+                return error.base == base
+        return False
 
     def read_to(
         self,
@@ -163,6 +177,8 @@ class LogReader:
         """Raises what an error means, unless it passes by itself."""
         topic, partition, error = failed
         where = f"reading {topic}[{partition}]"
+        if error.code() in UNREADABLE:
+            raise BatchUnreadable(where, base_of(error, self.position(topic, partition)), error.name())
         if error.code() in LOST:
             raise offset_lost(error, where)
         if error.fatal() or not (
