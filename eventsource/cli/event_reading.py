@@ -21,7 +21,7 @@ from eventsource.errors import (
     TopicMissing,
 )
 from eventsource.log.admin import LogAdmin, TopicAndPartition
-from eventsource.log.events import EventDecoder, SequenceCheck
+from eventsource.log.events import EventDecoder, SequenceCheck, version_of
 from eventsource.log.partitioner import partition_for
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
@@ -31,6 +31,35 @@ from eventsource.settings import Settings
 
 _BATCH: Final = 1_000
 _WAIT_SECONDS: Final = 0.5
+
+
+class UnreadableEvent:
+    """A record in an aggregate's history that today's code cannot read, and why."""
+
+    def __init__(self, record: Record, reason: EventSourceError) -> None:
+        self.record = record
+        self.reason = reason
+
+    @property
+    def version(self) -> int | None:
+        """The version that it says it is of; None where it does not say."""
+        try:
+            return version_of(self.record)
+        except HeaderError:
+            return None
+
+    @property
+    def partition(self) -> int:
+        return self.record.partition
+
+    @property
+    def offset(self) -> int:
+        return self.record.offset
+
+    def header(self, name: str) -> str:
+        """A header as text; what is no text is shown as escapes."""
+        values = [value for key, value in self.record.headers or () if key == name and value is not None]
+        return values[0].decode(errors="backslashreplace") if values else ""
 
 
 def follow(
@@ -66,11 +95,11 @@ def follow(
 
 def history(
     app: App, settings: Settings, aggregate: str, aggregate_id: str
-) -> tuple[list[Recorded], ForkDetected | None]:
-    """All committed events of one aggregate, in the order of the log, and the first gap or repeat among their versions.
+) -> tuple[list[Recorded | UnreadableEvent], ForkDetected | None]:
+    """All committed records of one aggregate, in the order of the log, and the first gap or repeat among their versions.
 
-    Reads its partition from the start. Raises `NotFound` when it has no event, `TopicMissing`, `BrokerUnavailable`, and
-    `DecodeError` when one of its events cannot be read.
+    Reads its partition from the start. A record that cannot be read is given as it is. Raises `NotFound` when it has no record,
+    `TopicMissing` and `BrokerUnavailable`.
     """
     topic = app.names(settings.namespace).events(aggregate)
     key = key_of_any(aggregate_id)
@@ -79,7 +108,7 @@ def history(
         place = (topic, partition_for(key, len(partitions)))
         start, end = admin.first_offsets([place])[place], admin.end_offsets([place], committed_only=True)[place]
     check = SequenceCheck(complete=True)
-    events: list[Recorded] = []
+    events: list[Recorded | UnreadableEvent] = []
     problem: ForkDetected | None = None
     with _schemas(app, settings) as schemas, LogReader(settings.kafka.client_config()) as reader:
         decoder = EventDecoder(app.aggregates[aggregate], schemas)
@@ -87,9 +116,10 @@ def history(
         for records in reader.read_to({place: end}, patience_seconds=settings.kafka.request_timeout_seconds):
             for record in records:
                 if record.key == key:
-                    recorded = decoder.decode(record)
-                    events.append(recorded)
-                    problem = problem if problem is not None else _problem(check, recorded)
+                    found = _decoded(decoder, record)
+                    event = UnreadableEvent(record, found) if isinstance(found, EventSourceError) else found
+                    events.append(event)
+                    problem = problem if problem is not None else _problem(check, aggregate, aggregate_id, event)
     if not events:
         raise NotFound(aggregate, aggregate_id)
     return events, problem
@@ -150,9 +180,13 @@ def _decoded(decoder: EventDecoder, record: Record) -> Recorded | EventSourceErr
         return error
 
 
-def _problem(check: SequenceCheck, recorded: Recorded) -> ForkDetected | None:
+def _problem(
+    check: SequenceCheck, aggregate: str, aggregate_id: str, event: Recorded | UnreadableEvent
+) -> ForkDetected | None:
+    if event.version is None:
+        return None
     try:
-        check.check(recorded)
+        check.check_version(aggregate, aggregate_id, event.version, event.partition, event.offset)
     except ForkDetected as error:
         return error
     return None

@@ -13,12 +13,16 @@ from eventsource.cli.help import CommandGroup
 from eventsource.cli.options import Json, Place, find_app, known_aggregate, split_app, split_place
 from eventsource.cli.output import check_output_is_read, counted, note, print_json, print_line, print_table, warn
 from eventsource.cli.values import json_form, plain_text
-from eventsource.errors import EventSourceError, SettingsError
+from eventsource.errors import DefinitionError, EventSourceError, SettingsError
+from eventsource.log.recorded import time_from_ms
 from eventsource.settings import load_settings
 
 if TYPE_CHECKING:
+    from eventsource.cli.event_reading import UnreadableEvent
     from eventsource.log.record import Record
     from eventsource.log.recorded import Recorded
+
+_LONGEST_RAW = 400
 
 
 def register(root: typer.Typer) -> None:
@@ -72,10 +76,10 @@ def show(
 ) -> None:
     """Print all events of one aggregate in order, and check that no version is missing or there twice.
 
-    Reads only the partition that holds the aggregate. Exits with 4 when there is no such aggregate, with 5 when its history
-    has a gap or a repeat.
+    Reads only the partition that holds the aggregate. An event that today's classes cannot read is shown with the reason and
+    its raw bytes. Exits with 2 then, with 4 when there is no such aggregate, with 5 when its history has a gap or a repeat.
     """
-    from eventsource.cli.event_reading import history
+    from eventsource.cli.event_reading import UnreadableEvent, history
 
     reference, aggregate, aggregate_id = split_place(what, "events show")
     found = find_app(reference)
@@ -86,17 +90,14 @@ def show(
             {
                 "aggregate": aggregate,
                 "id": aggregate_id,
-                "version": events[-1].version,
-                "events": [as_json(e) for e in events],
+                "version": next((e.version for e in reversed(events) if e.version is not None), None),
+                "events": [unreadable_as_json(e) if isinstance(e, UnreadableEvent) else as_json(e) for e in events],
             }
         )
     else:
         print_table(
             ("version", "time", "event", "fields", "actor", "command"),
-            (
-                (e.version, _time(e), _type(e), _fields(e), e.actor, f"{e.command_id} {e.index}/{e.count}")
-                for e in events
-            ),
+            (_unreadable_row(e) if isinstance(e, UnreadableEvent) else _row(e) for e in events),
             title=f"{aggregate} {aggregate_id}",
         )
         note(
@@ -104,6 +105,44 @@ def show(
         )
     if problem is not None:
         raise problem
+    unreadable = [e for e in events if isinstance(e, UnreadableEvent)]
+    if unreadable:
+        raise DefinitionError(
+            f"{len(unreadable)} of {counted(len(events), 'event')} cannot be read with today's classes, so {aggregate} {aggregate_id} is "
+            f"stopped: {unreadable[0].reason}"
+        )
+
+
+def _row(e: Recorded) -> tuple[object, ...]:
+    return e.version, _time(e), _type(e), _fields(e), e.actor, f"{e.command_id} {e.index}/{e.count}"
+
+
+def _unreadable_row(e: UnreadableEvent) -> tuple[object, ...]:
+    time = time_from_ms(e.record.timestamp_ms).isoformat(sep=" ", timespec="milliseconds")
+    raw = "no value" if e.record.value is None else _shortened(e.record.value.hex())
+    fields = f"cannot be read: {e.reason}; raw: {raw}"
+    return "?" if e.version is None else e.version, time, e.header("ce_type") or "?", fields, "", e.header("ce_id")
+
+
+def unreadable_as_json(e: UnreadableEvent) -> dict[str, Any]:
+    """An event that cannot be read, as `--json` prints it: all that there is of it. `raw` is in hexadecimal digits."""
+    return {
+        "version": e.version,
+        "type": e.header("ce_type") or None,
+        "error": str(e.reason),
+        "raw": None if e.record.value is None else e.record.value.hex(),
+        "headers": [
+            [name, None if value is None else value.decode(errors="backslashreplace")]
+            for name, value in e.record.headers or ()
+        ],
+        "time": time_from_ms(e.record.timestamp_ms).isoformat(),
+        "partition": e.partition,
+        "offset": e.offset,
+    }
+
+
+def _shortened(digits: str) -> str:
+    return digits if len(digits) <= _LONGEST_RAW else f"{digits[:_LONGEST_RAW]}… (all of it with --json)"
 
 
 def as_json(recorded: Recorded) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
@@ -123,13 +124,20 @@ def _misrouted(facts: Facts) -> Iterator[Problem]:
             )
 
 
+def _quoted(aggregate_id: str) -> str:
+    """An id as a shell takes it, and as no option."""
+    quoted = shlex.quote(aggregate_id)
+    return f"-- {quoted}" if aggregate_id.startswith("-") else quoted
+
+
 def _stopped(facts: Facts) -> Iterator[Problem]:
     for history in facts.histories.get():
         for aggregate_id, reason in history.stopped.items():
             yield Problem(
                 f"{history.aggregate} {aggregate_id}",
                 reason,
-                f"look at it with `eventsource events show {history.aggregate} {aggregate_id}`, and mend the code that cannot read or "
+                f"look at it with `eventsource events show MODULE:APP {history.aggregate} {_quoted(aggregate_id)}`, which shows "
+                "what can be read and the rest as it is, and mend the code that cannot read or "
                 "apply it; a log that has a gap or a repeat has had a second writer",
             )
 

@@ -21,7 +21,7 @@ from eventsource.schemas.recorded_schemas import todays_events
 from eventsource.settings import KafkaSettings
 from eventsource.testing.stack import SessionStack
 from eventsource.worker import Worker
-from tests.evolutions import BREAKING, COMPATIBLE, Evolution, notebook
+from tests.evolutions import BREAKING, COMPATIBLE, Colour, Evolution, notebook
 
 PATIENCE_SECONDS = 30.0
 REFUSED_SECONDS = 10.0
@@ -124,3 +124,54 @@ def test_schemas_check_finds_it_before_it_is_deployed(
     assert document["unrecorded"] == (["noted"] if source == "file" else [])
     assert main(["schemas", "record", "release:app", "--registered"]) == 0
     assert len(json.loads(Path("schemas.json").read_text())["schemas"]) == 2
+
+
+def noted(aggregate: Any, **changes: Any) -> Any:
+    event = aggregate.__definition__.events["noted"]
+    values: dict[str, Any] = {
+        "count": 1,
+        "text": "text",
+        "note": None,
+        "address": {"town": "Bern"},
+        "colour": Colour["RED"],
+        "price": "1.00",
+        "on": "2026-01-02",
+        "lines": [],
+        "pair": (1, 2),
+    }
+    return event(**{**values, **changes})
+
+
+def test_events_show_prints_what_can_be_read_and_the_raw_rest(
+    module: Any, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = app_of(COMPATIBLE["nothing changed"])
+    today = "a type narrowed"
+    worker, ready = Worker(before, settings), threading.Event()
+    thread = threading.Thread(target=lambda: worker.run(ready.set))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_SECONDS)
+        notebook_then: Any = before.aggregates["notebook"]
+        with before.connect(settings) as client:
+            events = [noted(notebook_then, note="a"), noted(notebook_then), noted(notebook_then, note="c")]
+            client.append(notebook_then, "n 1", events, expected_version=0)
+    finally:
+        worker.stop()
+        thread.join(PATIENCE_SECONDS)
+    module("BREAKING", today)
+    assert main(["events", "show", "release:app", "notebook", "n 1"]) == 2
+    shown = capsys.readouterr()
+    assert "1 of 3 events cannot be read with today's classes" in shown.err
+    assert "cannot be read:" in shown.out
+    assert "note='a'" in shown.out or "note=a" in shown.out
+    assert main(["events", "show", "release:app", "notebook", "n 1", "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert [event["version"] for event in document["events"]] == [1, 2, 3]
+    unreadable = document["events"][1]
+    assert "noted.note" in unreadable["error"]
+    assert bytes.fromhex(unreadable["raw"]).startswith(b"\xc3\x01")
+    assert [int(value) for name, value in unreadable["headers"] if name == "ce_sequence"] == [2]
+    # The advice of doctor is this very command.
+    main(["doctor", "release:app", "--json"])
+    assert "eventsource events show MODULE:APP notebook 'n 1'" in capsys.readouterr().out

@@ -588,7 +588,7 @@ BREACHES: list[tuple[str, Severity, Callable[[], Facts], str, str]] = [
         DANGER,
         lambda: history(stopped={"a": "account 'a' is stopped: its log has a gap"}),
         "account 'a' is stopped: its log has a gap",
-        "eventsource events show account a",
+        "eventsource events show MODULE:APP account a",
     ),
 ]
 
