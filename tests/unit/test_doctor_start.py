@@ -59,6 +59,7 @@ def sound(**changes: Any) -> Facts:
         topics=answered(states),
         internal=answered({"__consumer_offsets": INTERNAL, "__transaction_state": INTERNAL}),
         recorded=answered({name: TopicRecord(bytes(16).hex(), each.partitions) for name, each in states.items()}),
+        unreadable=answered(()),
         firsts=answered({}),
         ends=answered({}),
         committed=answered({}),
