@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from eventsource.schemas.budget import Budget
 from eventsource.schemas.fingerprint import PRIMITIVES
+from eventsource.schemas.limits import DEFAULT_LIMITS
 from eventsource.schemas.primitives import count, long, varint
 from eventsource.schemas.schema_check import named_schemas
 from eventsource.schemas.single_object import MARKER, PREFIX_BYTES, written_fingerprint
@@ -40,10 +42,12 @@ def canonical_form(schema: dict[str, Any], skip: int) -> Canonical | None:
     if not compiler.varies:
         return None
     part = compiler.part(schema, "")
+    budget = Budget(schema, skip, DEFAULT_LIMITS)
 
     def canonical(value: bytes) -> bytes:
         parts = [value[:skip]]
         try:
+            budget.check_read(value)  # the parts take as much memory as what is made of them
             end = part(value, skip, parts)
         except Exception as error:
             raise Malformed from error
