@@ -20,13 +20,23 @@ T = TypeVar("T")
 
 
 class App:
-    """`App("bank", aggregates=[Account], consumers=[Balances])`.
+    """The aggregates and consumers that are deployed together under one name.
 
-    `partitions` is the number of partitions of each aggregate's topics: one number for all, or one per aggregate class. It is
-    recorded when the topics are made and can never be changed afterwards: an id's partition is its place in the order of
-    things. `remember_commands_forever` names the aggregates whose command ids are deduplicated without a time limit.
-    Raises `DefinitionError` when a name is used twice, for what is no aggregate, no consumer, no number of partitions or not one of
-    the app's aggregates, and for a consumer that does not fit the aggregates.
+        bank = App("bank", aggregates=[Account], consumers=[Balances])
+
+    * `name` is part of every topic, consumer group, transactional id and Postgres schema of the app. It cannot be changed once there
+      are events.
+    * `aggregates` are the classes whose commands the app's workers handle.
+    * `consumers` are its projections. Each may handle only events that one of these aggregates records.
+    * `partitions` is the number of partitions of each aggregate's topics: one number for all, or one per aggregate class. It decides
+      which partition an id belongs to, is recorded when the topics are made, and can never be changed afterwards.
+    * `remember_commands_forever` names the aggregates whose command ids are remembered without a time limit. The others' are
+      forgotten after EVENTSOURCE_WORKER__DEDUPLICATION_WINDOW_HOURS.
+
+    An app holds no connection and reads no setting: it may be made when a module is imported. `connect` returns a client, `Worker` and
+    `eventsource run` run it, and `TestApp` runs it in memory. Raises `DefinitionError` when a name is used twice, for what is no
+    aggregate, no consumer, no number of partitions or not one of the app's aggregates, and for a consumer that does not fit the
+    aggregates.
     """
 
     def __init__(

@@ -82,7 +82,7 @@ def test_every_link_within_the_project_leads_somewhere(page: Page) -> None:
 def test_the_files_and_tests_that_a_page_names_are_there(page: Page) -> None:
     quoted = set(re.findall(r"`([^`\s]+)`", page.text))
     for path in (
-        word for word in quoted if re.fullmatch(r"(eventsource|projections|tests|examples|docs)/[\w/.-]+", word)
+        word for word in quoted if re.fullmatch(r"(eventsource|projections|tests|examples|docs|docker)/[\w/.-]+", word)
     ):
         assert (ROOT / path).exists(), f"{page.name} names {path}"
     for test in (word for word in quoted if re.fullmatch(r"test_\w+", word)):

@@ -10,9 +10,9 @@ from account import Account, AccountOpened, Deposited, Withdrawn
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from eventsource import RecordedEvent, Token
 from eventsource.app import App
 from eventsource.consuming.definition import ConsumerDefinition, Readable
-from eventsource.log import Recorded, Token
 from projections import Deleted, Projection, ReadModel, Rows, projects
 
 
@@ -32,7 +32,8 @@ class Lines(Projection[Line], name="lines"):
         return None
 
     @projects(Deposited, item=lambda event, recorded: recorded.version)
-    def on_deposited(self, event: Deposited, row: Line, recorded: Recorded) -> None:
+    def on_deposited(self, event: Deposited, row: Line, recorded: RecordedEvent) -> None:
+        assert_type(recorded.version, int)
         row.amount = event.amount
 
     @projects(Withdrawn, keys=lambda event: [event.amount, event.amuont])  # wrong for pyright
