@@ -93,9 +93,7 @@ def test_list_and_rebuild(log, run, eventsource, settings, until, tables):
     tables("CREATE INDEX mine ON balances (events)")
     told = "the index 'mine' of the table, USING btree (events), is not in the class"
     assert f"balances: {told}: DROP INDEX" in eventsource("list").stderr
-    assert [text.partition(": DROP")[0] for text in listed(eventsource)["balances"]["differences"]] == [told]
     assert f"balances: changed, since {told}" in eventsource("rebuild", "balances", "--yes").stderr
-    assert listed(eventsource)["balances"]["differences"] == []
 
     tables("UPDATE eventsource_projections SET revision = 9")
     assert listed(eventsource)["balances"]["state"] == "outdated"

@@ -138,21 +138,21 @@ def test_backends_that_are_terminated_lose_and_double_nothing(log, run, until, t
 
 
 def test_backends_ended_every_few_milliseconds_leave_no_connection_stuck(
-    log, run, until, tables, slow, seed, sweep, monkeypatch
+    log, run, until, tables, settings, seed, sweep, monkeypatch
 ):
     """Among those are some in the middle of `executemany`: psycopg leaves its connection in pipeline mode then."""
     monkeypatch.setattr("projections.runner._LONGEST_WAIT_SECONDS", 0.001)  # back at once, to be ended again
-    running = run(Balances, settings_=slow)
+    running = run(Balances)
     write_deposits(log, 50)
     until(lambda: balances(tables) == expected(log))
     chance, ended = random.Random(seed), 0
     until_when = time.monotonic() + sweep.times(4, 60)
-    with psycopg.connect(slow.postgres.url, autocommit=True) as connection:
+    with psycopg.connect(settings.postgres.url, autocommit=True) as connection:
         while time.monotonic() < until_when:
             write_deposits(log, 5)
             found = connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
-                [f"{slow.namespace}.bank.projection.balances"],
+                [f"{settings.namespace}.bank.projection.balances"],
             ).fetchall()
             ended += len(found)
             time.sleep(chance.random() * 0.01)
