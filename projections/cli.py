@@ -1,4 +1,4 @@
-"""`eventsource projections list|rebuild`: how far read models are, and building them anew."""
+"""`eventsource projections list|rebuild`: how far read models are, and rebuilding them."""
 
 from __future__ import annotations
 

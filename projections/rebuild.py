@@ -99,8 +99,8 @@ def find_projection(app: App, name: str) -> ProjectionDefinition[Any]:
     definition = getattr(consumer, "__definition__", None)
     if not isinstance(definition, ProjectionDefinition):
         known = sorted(name for name, other in app.consumers.items() if other.consumer_kind == "projection")
-        mend = f"choose among {', '.join(known)}" if known else "give it one with consumers=[…]"
-        raise SettingsError(f"app {app.name!r} has no projection {name!r}: {mend}")
+        remedy = f"choose among {', '.join(known)}" if known else "give it one with consumers=[…]"
+        raise SettingsError(f"app {app.name!r} has no projection {name!r}: {remedy}")
     return definition
 
 

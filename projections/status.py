@@ -95,7 +95,7 @@ def _status(plan: Plan, database: Database, admin: LogAdmin) -> ProjectionStatus
         rebuilding = not try_share_for_transaction(connection, store.lock)
         exists = store.table.exists(connection)
         found = store.differences(connection) if registered is not None and exists and not rebuilding else []
-        told = (_NOT_COMPARED,) if found is None else tuple(one.describe(connection) for one in found)
+        described = (_NOT_COMPARED,) if found is None else tuple(one.describe(connection) for one in found)
     usable = exists and not any(one.blocks for one in found or ())
     position = sum_reached(positions, topics, ends)
     return ProjectionStatus(
@@ -107,14 +107,14 @@ def _status(plan: Plan, database: Database, admin: LogAdmin) -> ProjectionStatus
         position=position,
         end=end,
         state=_state(store, registered, positions, topics, rebuilding=rebuilding, usable=usable, behind=position < end),
-        differences=told,
+        differences=described,
     )
 
 
 def sum_reached(positions: Sequence[Position], topics: Sequence[Topic], ends: Mapping[tuple[str, int], int]) -> int:
     """The sum of what is folded of each partition up to its end, by topic and partition.
 
-    Positions in topics that the projection reads no longer, or that were made anew, say nothing; nor does one beyond the
+    Positions in topics that the projection reads no longer, or that were created again, say nothing; nor does one beyond the
     end of its own partition say anything of the others.
     """
     current = {topic.id: topic.name for topic in topics}

@@ -285,9 +285,9 @@ def outdated_by(registered: Registered | None, definition: ProjectionDefinition[
 
 def other_than(found: Sequence[Difference] | None) -> str:
     """Says that a table is not that of the class any more, with the differences where they are known."""
-    told = "; ".join(one.text for one in found or ())
+    details = "; ".join(one.text for one in found or ())
     return "its columns, types, keys or constraints are not those of the read model any more" + (
-        f": {told}" if told else ""
+        f": {details}" if details else ""
     )
 
 

@@ -163,24 +163,24 @@ def _no_connection(error: psycopg.Error, settings: PostgresSettings) -> Database
     text = _text(error)
     lowered = text.lower()
     if "does not exist" in lowered and "database" in lowered:
-        reason, mend = "the database is missing", "create it, or name another in EVENTSOURCE_POSTGRES__URL"
+        reason, remedy = "the database is missing", "create it, or name another in EVENTSOURCE_POSTGRES__URL"
     elif "password" in lowered or "authentication" in lowered or "role" in lowered or "pg_hba" in lowered:
-        reason, mend = (
+        reason, remedy = (
             "it refused the user",
             "check user, password and pg_hba.conf; EVENTSOURCE_POSTGRES__URL names them",
         )
     elif "timeout" in lowered or "timed out" in lowered:
-        reason, mend = "it did not answer in time", "check address and firewall (EVENTSOURCE_POSTGRES__URL)"
+        reason, remedy = "it did not answer in time", "check address and firewall (EVENTSOURCE_POSTGRES__URL)"
     elif "resolve" in lowered or "translate host" in lowered or "name or service" in lowered:
-        reason, mend = "its host name is unknown", "check EVENTSOURCE_POSTGRES__URL"
+        reason, remedy = "its host name is unknown", "check EVENTSOURCE_POSTGRES__URL"
     elif "too many" in lowered or "remaining connection slots" in lowered:
-        reason, mend = "it takes no more connections", "raise its max_connections, or run fewer workers"
+        reason, remedy = "it takes no more connections", "raise its max_connections, or run fewer workers"
     else:
-        reason, mend = (
+        reason, remedy = (
             "no connection",
             "check that it runs (`eventsource dev` starts one here) and EVENTSOURCE_POSTGRES__URL",
         )
-    return DatabaseUnavailable(f"Postgres at {_where(settings)}: {reason} ({text}): {mend}")
+    return DatabaseUnavailable(f"Postgres at {_where(settings)}: {reason} ({text}): {remedy}")
 
 
 def _where(settings: PostgresSettings) -> str:

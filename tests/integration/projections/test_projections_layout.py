@@ -150,12 +150,12 @@ def test_an_index_that_is_taken_out_of_the_class_is_named_until_a_rebuild_drops_
     with_index, without = store_of(VARIANTS["partial index"]()), store_of(VARIANTS["plain"]())
     with_index.prepare(topics(with_index))
     for _ in range(2):
-        (told,) = without.prepare(topics(without))
-        assert told == (
+        (text,) = without.prepare(topics(without))
+        assert text == (
             "the index 'by_name' of the table, USING btree (name) WHERE (n > 0), is not in the class: "
             f'DROP INDEX "{without.schema}"."by_name"'
         )
-    tables(told.rpartition(": ")[2])
+    tables(text.rpartition(": ")[2])
     assert without.prepare(topics(without)) == []
     assert with_index.prepare(topics(with_index)) == []
     emptied(without)
@@ -163,7 +163,7 @@ def test_an_index_that_is_taken_out_of_the_class_is_named_until_a_rebuild_drops_
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "text"),
     [
         ("CREATE INDEX mine ON laid (n)", "the index 'mine' of the table, USING btree (n), is not in the class"),
         ("ALTER TABLE laid ADD CONSTRAINT mine CHECK (n > 7)", "the constraint 'mine' of the table, CHECK"),
@@ -175,19 +175,19 @@ def test_an_index_that_is_taken_out_of_the_class_is_named_until_a_rebuild_drops_
         ("ALTER TABLE laid ADD mine int", "the column 'mine' of the table is not in the class"),
     ],
 )
-def test_what_somebody_changed_by_hand_is_named_and_taken_back_by_a_rebuild(store_of, tables, change, told):
+def test_what_somebody_changed_by_hand_is_named_and_taken_back_by_a_rebuild(store_of, tables, change, text):
     store = store_of(VARIANTS["plain"]())
     store.prepare(topics(store))
     tables(change)
     (found_,) = store.prepare(topics(store))
-    assert found_.startswith(told)
+    assert found_.startswith(text)
     store.read_positions(topics(store))
     emptied(store)
     assert store.prepare(topics(store)) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "text"),
     [
         ("ALTER TABLE laid DROP COLUMN name", "the column 'name' of the class is not in the table"),
         (
@@ -198,13 +198,13 @@ def test_what_somebody_changed_by_hand_is_named_and_taken_back_by_a_rebuild(stor
         ("ALTER TABLE laid ADD mine int NOT NULL", "the column 'mine' of the table is not in the class"),
     ],
 )
-def test_a_table_into_which_rows_do_not_fit_must_be_rebuilt(store_of, tables, change, told):
+def test_a_table_into_which_rows_do_not_fit_must_be_rebuilt(store_of, tables, change, text):
     store = store_of(VARIANTS["plain"]())
     store.prepare(topics(store))
     tables(change)
     with pytest.raises(ReadModelOutdated) as caught:
         store.prepare(topics(store))
-    assert told in str(caught.value)
+    assert text in str(caught.value)
     assert "rebuild it with `eventsource projections rebuild laid`" in str(caught.value)
     emptied(store)
     assert store.prepare(topics(store)) == []
@@ -250,7 +250,7 @@ def test_differences_are_listed_and_a_rebuild_reports_what_it_changed(log, setti
     rebuild(bank, "balances", settings)
     tables("CREATE INDEX mine ON balances (events)")
     listed = {status.name: status for status in projection_statuses(bank, settings)}["balances"]
-    assert (listed.state, [told.partition(" of ")[0] for told in listed.differences]) == (
+    assert (listed.state, [text.partition(" of ")[0] for text in listed.differences]) == (
         State.CAUGHT_UP,
         ["the index 'mine'"],
     )
