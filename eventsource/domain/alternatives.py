@@ -1,4 +1,4 @@
-"""Which alternatives of a union are told apart in JSON, where a rejection's details travel.
+"""Which alternatives of a union JSON distinguishes, in which a rejection's details travel.
 
 Read off pydantic's core schema, so that models, dataclasses, aliases and types of others' are seen as pydantic sees them.
 https://docs.pydantic.dev/latest/concepts/unions/
@@ -39,9 +39,9 @@ _NO_SCHEMAS: Final = frozenset({"metadata", "serialization", "default", "cls", "
 
 
 def check_alternatives(model: type[BaseModel], where: str) -> None:
-    """Raises `DefinitionError`, beginning with `where`, for a union in a model of which JSON would not tell two members apart.
+    """Raises `DefinitionError`, beginning with `where`, for a union in a model of which JSON does not distinguish two members.
 
-    A union with a discriminator passes: its members carry what tells them apart.
+    A union with a discriminator passes: its members carry what distinguishes them.
     """
     schema: Any = model.__pydantic_core_schema__
     definitions = schema["definitions"] if schema["type"] == "definitions" else []
@@ -53,7 +53,7 @@ def check_alternatives(model: type[BaseModel], where: str) -> None:
                 if one.is_taken_for(other):
                     raise DefinitionError(
                         f"{where}: field {field!r}: {other.label} and {one.label} in one union are both a JSON {one.shared(other)} once "
-                        "written and cannot be told apart: keep one of them, or make each a model with a Literal field and name that "
+                        "written and cannot be distinguished: keep one of them, or make each a model with a Literal field and name that "
                         "field with Field(discriminator=…)"
                     )
 

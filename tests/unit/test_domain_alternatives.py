@@ -109,7 +109,7 @@ def comes_back(refused: type[Rejected], value: Any) -> bool:
     return type(found) is type(value) and bool(found == value)
 
 
-def told_apart(one: Any, other: Any) -> bool:
+def distinguished(one: Any, other: Any) -> bool:
     try:
         rejection(Union[one, other])  # noqa: UP007 - None, and what | does not take
     except DefinitionError:
@@ -121,7 +121,7 @@ def told_apart(one: Any, other: Any) -> bool:
 def test_what_is_accepted_comes_back_as_it_was(one: Any) -> None:
     """Every accepted pair of types, in both orders, with values of both."""
     for other, values in VALUES.items():
-        if other is not one and told_apart(one, other):
+        if other is not one and distinguished(one, other):
             refused = rejection(Union[one, other])  # noqa: UP007
             for value in (*VALUES[one], *values):
                 assert comes_back(refused, value), (one, other, value)
@@ -129,7 +129,7 @@ def test_what_is_accepted_comes_back_as_it_was(one: Any) -> None:
 
 def test_every_type_comes_back_where_it_is_alone_or_optional() -> None:
     for type_, values in VALUES.items():
-        assert type_ is None or told_apart(None, type_)
+        assert type_ is None or distinguished(None, type_)
         for value in values:
             assert comes_back(rejection(type_), value), (type_, value)
             assert comes_back(rejection(Union[type_, None]), value), (type_, value)  # noqa: UP007
@@ -154,7 +154,7 @@ GOOD: list[Any] = [
 
 
 @pytest.mark.parametrize("annotation", GOOD, ids=str)
-def test_a_union_that_json_tells_apart_is_accepted(annotation: Any) -> None:
+def test_a_union_that_json_distinguishes_is_accepted(annotation: Any) -> None:
     rejection(annotation)
 
 
@@ -208,7 +208,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("annotation", "text"), BAD, ids=[text for _, text in BAD])
-def test_a_union_that_json_does_not_tell_apart_is_refused_at_definition(annotation: Any, text: str) -> None:
+def test_a_union_that_json_does_not_distinguish_is_refused_at_definition(annotation: Any, text: str) -> None:
     with pytest.raises(DefinitionError, match=f"rejection Refused: .*{text}"):
         rejection(annotation)
 
@@ -245,5 +245,5 @@ def test_every_pair_that_is_refused_has_a_reason() -> None:
         {dict[str, int], Point, Pair, Shape, Either},
     ]
     for one, other in combinations(VALUES, 2):
-        if not told_apart(one, other):
+        if not distinguished(one, other):
             assert any(one in group and other in group for group in alike), (one, other)
