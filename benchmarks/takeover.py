@@ -153,7 +153,9 @@ def measure_size(found: Servers, streams: KafkaStreams | None, events: int, roun
         successor = scene.worker()
         seconds = ours.take_over(signal.SIGTERM, successor)
         told = _last_event(successor, "partitions_taken_over")
-    tell(f"{events:,} events, nothing local: {seconds:.2f} s, {told['events']:,} replayed in {told['longest_seconds']:.2f} s")
+    tell(
+        f"{events:,} events, nothing local: {seconds:.2f} s, {told['events']:,} replayed in {told['longest_seconds']:.2f} s"
+    )
     return {
         "killed_seconds": statistics.median(ours.killed),
         "killed_seconds_longest": max(ours.killed),

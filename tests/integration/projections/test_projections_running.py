@@ -337,9 +337,7 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(log, run, until, reader,
     again = run(Balances)
     until(lambda: again.error)
     assert isinstance(again.error, ReadModelOutdated)
-    assert "was deleted and made anew; rebuild it with `eventsource projections rebuild balances`" in str(
-        again.error
-    )
+    assert "was deleted and made anew; rebuild it with `eventsource projections rebuild balances`" in str(again.error)
 
 
 def test_a_topic_made_anew_under_a_running_worker_stops_it(log, run, until, reader, settings, monkeypatch):
