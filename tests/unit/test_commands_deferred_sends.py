@@ -93,3 +93,21 @@ def test_order_holds_while_threads_register_and_send() -> None:
         for thread in threads:
             thread.join()
         assert send.done == [str(number) for number in range(6)]
+
+
+def test_one_thread_at_a_time_sends_to_an_address() -> None:
+    deferred, opening, closing = DeferredSends(100), Future[None](), Future[None]()
+    done: list[str] = []
+
+    def first() -> None:
+        done.append("first")
+        if not closing.done():  # another thread has registered its schema, while this one sends
+            registering = threading.Thread(target=closing.set_result, args=(None,))
+            registering.start()
+            registering.join()
+
+    assert deferred.defer("acc-1", opening, first, lambda _: None)
+    assert deferred.defer("acc-1", closing, lambda: done.append("second"), lambda _: None)
+    opening.set_result(None)
+    assert done == ["first", "second"]
+    assert len(deferred) == 0
