@@ -11,6 +11,7 @@ from eventsource import errors
 from eventsource.cli import exit_codes
 from eventsource.cli.exit_codes import exit_code_of
 from eventsource.cli.kafka_errors import explain
+from eventsource.domain import Rejected
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,16 @@ from eventsource.cli.kafka_errors import explain
         (errors.ForkDetected("x"), 5),
         (errors.OffsetLost("x"), 5),
         (errors.FingerprintConflict("x"), 5),
+        (errors.AlreadyExists("account", "1"), 4),
+        (errors.VersionConflict("1", 1, 2), 4),
+        (errors.Expired("c", 1.0), 4),
+        (errors.CommandIdReused("c"), 2),
+        (errors.HandlerFailed("c", "KeyError", "x"), 1),
+        (errors.InvariantBroken("account", "never negative"), 6),
+        (Rejected.from_details("sold_out", {"left": 1}), 6),
+        (errors.EmbeddedStackMisused("x"), 2),
+        (errors.EmbeddedDownloadFailed("x"), 3),
+        (errors.EmbeddedStackError("x"), 1),
         (errors.DrainTimeout(["one"], 1.0), 1),
         (errors.EventSourceError("x"), 1),
         (ZeroDivisionError(), 1),

@@ -20,6 +20,12 @@ def test_table_cells_are_no_markup_and_are_not_cut(capsys: pytest.CaptureFixture
     assert printed.count("x") == 300
 
 
+@pytest.mark.parametrize("title", ["item [red]7", "item [/b]", "item \x1b[31m"])
+def test_a_title_is_no_markup_and_steers_nothing(capsys: pytest.CaptureFixture[str], title: str) -> None:
+    print_table(("name",), [("x",)], title=title)
+    assert capsys.readouterr().out.splitlines()[0].strip() == printable(title)
+
+
 def test_json_is_one_document_and_a_stream_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"name": "Zoë"})
     assert json.loads(capsys.readouterr().out) == {"name": "Zoë"}

@@ -97,7 +97,10 @@ def test_an_app_that_cannot_be_loaded_is_one_object_and_2_in_every_verb(
 
 
 @pytest.mark.parametrize("verb", [*sorted(verbs()), "no-such-verb"])
-def test_wrong_usage_of_any_verb_is_one_object_and_2(capfd: pytest.CaptureFixture[str], verb: str) -> None:
+def test_wrong_usage_of_any_verb_is_one_object_and_2(
+    capfd: pytest.CaptureFixture[str], verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTSOURCE_LOG_FORMAT", "text")  # as on a terminal: --json decides
     assert main([*verb.split(), "--no-such-option", "--json"]) == 2
     error = json.loads(capfd.readouterr().err)
     assert (error["class"], error["exit_code"]) == ("UsageError", 2)
