@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eventsource.cli.help import CommandGroup
 from eventsource.cli.options import Json, Reference, find_app
 from eventsource.cli.output import counted, note, print_json, print_table
 from eventsource.errors import DefinitionError
@@ -21,7 +22,7 @@ _FILE = "FILE"
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="The schemas that events were written with.", rich_markup_mode=None)
+    group = typer.Typer(help="The schemas that events were written with.", cls=CommandGroup, rich_markup_mode=None)
     group.command("check")(check)
     group.command("record")(record)
     root.add_typer(group, name="schemas")
@@ -84,6 +85,7 @@ def record(
     registered: Annotated[
         bool, typer.Option("--registered", help="Add what the app's topic has, too: asks the brokers.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Add the schemas of today's events to a file that `schemas check --file` reads, such as before each release."""
     from eventsource.schemas.recorded_schemas import read_schemas, todays_events, write_schemas
@@ -92,7 +94,10 @@ def record(
     before = read_schemas(file) if file.exists() else []
     added = todays_events(app.aggregates) + (_registered(app) if registered else [])
     total = write_schemas(file, [*before, *added])
-    note(f"{total - len(before)} added to {file}, which has {counted(total, 'schema')}")
+    if json:
+        print_json({"file": file, "added": total - len(before), "schemas": total})
+    else:
+        note(f"{total - len(before)} added to {file}, which has {counted(total, 'schema')}")
 
 
 def _registered(app: App) -> list[SchemaText]:
