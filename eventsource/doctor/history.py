@@ -105,18 +105,19 @@ class _Replay:
         )
 
     def _event(self, record: Record) -> None:
-        self._unseen.pop(record.offset, None)
-        self._replay.take_events([record])
         right = self._right.get(record.key)
         if right is None:  # asked once for each aggregate: the hash costs as much as the rest
             right = self._right[record.key] = partition_for(record.key, self._owned.partitions)
-        if right != self._partition:
+        if right != self._partition and record.key:
+            # An owner stops the aggregate here, where none of its commands comes.
             self._misrouted.append(
                 (
                     _place(record),
                     f"an event of {self._owned.aggregate} {_shown(record.key)}, which belongs to partition {right}",
                 )
             )
+        else:
+            self._replay.take_events([record])
 
     def _outcome(self, record: Record) -> None:
         # Its key may belong elsewhere: that is what the command was refused for.
