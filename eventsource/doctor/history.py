@@ -105,6 +105,7 @@ class _Replay:
         )
 
     def _event(self, record: Record) -> None:
+        self._unseen.pop(record.offset, None)
         right = self._right.get(record.key)
         if right is None:  # asked once for each aggregate: the hash costs as much as the rest
             right = self._right[record.key] = partition_for(record.key, self._owned.partitions)
