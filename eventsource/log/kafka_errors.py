@@ -116,6 +116,9 @@ MISSING: Final = frozenset(
 )
 """There is no such topic or partition."""
 
+UNREADABLE: Final = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION})
+"""A batch of records that librdkafka cannot unpack."""
+
 LOST: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})
 """The log no longer holds the offset."""
 
@@ -229,8 +232,6 @@ _OTHER: Final = frozenset(
         KafkaError.STREAMS_INVALID_TOPOLOGY_EPOCH,
         KafkaError.STREAMS_TOPOLOGY_FENCED,
         # librdkafka's own: damaged data, a client in another state, events that are no errors.
-        KafkaError._BAD_MSG,
-        KafkaError._BAD_COMPRESSION,
         KafkaError._DESTROY,
         KafkaError._FAIL,
         KafkaError._CRIT_SYS_RESOURCE,
@@ -275,7 +276,7 @@ ERROR_CLASSES: Final = _table(
         (TOO_LARGE, MessageTooLarge),
         (FENCED, Fenced),
         (_ABORTED, TransactionAborted),
-        (WRONG_SETTING | _OTHER, LogError),
+        (WRONG_SETTING | UNREADABLE | _OTHER, LogError),
     ]
 )
 """The class that each code becomes, of those that `KafkaError` names. Whether to try again is a matter of the class."""

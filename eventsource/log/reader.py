@@ -14,10 +14,10 @@ from eventsource.errors import BrokerUnavailable
 from eventsource.log.admin import TopicAndPartition
 from eventsource.log.client_config import consumer_config
 from eventsource.log.fetch_error import FetchError
-from eventsource.log.kafka_errors import LOST, UNREACHABLE, offset_lost, translate
+from eventsource.log.kafka_errors import LOST, UNREACHABLE, UNREADABLE, offset_lost, translate
 from eventsource.log.record import Record
 from eventsource.log.record_consumer import Place, record_consumer
-from eventsource.log.unreadable_batch import UNREADABLE, BatchUnreadable, base_of
+from eventsource.log.unreadable_batch import BatchUnreadable, base_of
 
 _log = structlog.get_logger("eventsource.reader")
 

@@ -10,8 +10,6 @@ from confluent_kafka import KafkaError
 
 from eventsource.errors import LogError
 
-UNREADABLE: Final = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION})
-
 _BASE: Final = re.compile(r"at (?:offset )?(\d+)")
 
 
