@@ -181,9 +181,8 @@ class PartitionOwner:
             self._recovery.close(keep=True)
             self._to(OwnerState.CLOSED)
         except BaseException as error:  # noqa: BLE001 - kept for the worker, which raises it in its own thread
-            self._log.debug(
-                "owner_failed", error=str(error), kind=type(error).__name__
-            )  # the runner says what becomes of it
+            # The runner says what becomes of it.
+            self._log.debug("owner_failed", error=str(error), kind=type(error).__name__)
             self._recovery.close(keep=False)
             self.failure = error
             self.state = OwnerState.FAILED
@@ -251,7 +250,7 @@ class PartitionOwner:
         )
         try:
             with self._parts.take_overs.under_way():
-                start = self._take_over(reader, writer)
+                start = self._take_over(writer)
             if start is not None:
                 reader.assign({self._commands: start})
                 self._unhandled = []
@@ -269,7 +268,7 @@ class PartitionOwner:
 
     # --- taking over ---------------------------------------------------------------------------------------------
 
-    def _take_over(self, reader: LogReader, writer: PartitionWriter) -> int | None:
+    def _take_over(self, writer: PartitionWriter) -> int | None:
         """The offset of the first command to handle, or None when the partition was given up meanwhile."""
         began = self._parts.clock.monotonic()
         writer.fence()
@@ -293,8 +292,10 @@ class PartitionOwner:
         parts.identities.check(admin.topic_ids(parts.topic_ids))  # an empty topic would pass every check of offsets
         self._step(Step.LOCATED)
         self._to(OwnerState.REPLAYING)
-        if not self._recovery.read(reader, Bounds(firsts, ends)):
-            return None
+        # Owners alone write events and outcomes, so these are fetched in large pieces.
+        with LogReader(kafka.client_config()) as history:
+            if not self._recovery.read(history, Bounds(firsts, ends)):
+                return None
         self._step(Step.REPLAYED)
         replay = self._recovery.replay
         replay.check_committed(committed, admin.end_offsets([self._commands])[self._commands])
