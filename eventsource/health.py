@@ -4,8 +4,8 @@
 returns 200 while every runner has its partitions and works on them, else 503, and names what failed. Both answer JSON with states and
 classes of errors alone, never data or messages.
 
-One thread serves all connections, of which a bounded number is open at a time, each for a bounded time: whoever connects to this port,
-and however often, takes no more of the process than that.
+One thread serves all connections. A bounded number is open at a time, each for a bounded time, so that clients of this port take no more
+of the process than that, however often they connect.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class RedactedText(str):
         return repr(self._shown)
 
     def __getitem__(self, key: SupportsIndex | slice) -> str:
-        return RedactedText(super().__getitem__(key))  # whoever shows texts cuts long ones
+        return RedactedText(super().__getitem__(key))  # what shows texts cuts long ones
 
     def __reduce__(self) -> tuple[type[RedactedText], tuple[str, str]]:
         return RedactedText, (str(self), self._shown)

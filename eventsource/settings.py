@@ -134,7 +134,7 @@ class ClientSettings(_Section):
     """The command client."""
 
     max_in_flight: int = Field(
-        default=10_000, ge=1, description="Requests without an answer yet, at most; more wait or are told."
+        default=10_000, ge=1, description="Requests without an answer yet, at most; more wait, or raise `Backlogged`."
     )
     timeout_seconds: float = Field(
         default=30.0,

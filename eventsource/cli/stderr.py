@@ -1,4 +1,4 @@
-"""Standard error: sentences for people on a terminal, and elsewhere one JSON object a line, whoever writes there."""
+"""Standard error: sentences for people on a terminal, and elsewhere one JSON object a line, from every source."""
 
 from __future__ import annotations
 

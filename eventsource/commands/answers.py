@@ -104,7 +104,7 @@ def resolve_command(pending: Pending, aggregate: type[Aggregate[Any]], events_to
 def resolve_load(
     pending: Pending[Loaded[A]], codec: StateCodec[A], events_topic_id: bytes, patience_seconds: float, reply: Reply
 ) -> None:
-    """Resolves a load's `Pending`; the state is read by whoever asks for it."""
+    """Resolves a load's `Pending`; the state is read when it is asked for."""
     aggregate_id = pending.aggregate_id
     pending.resolve_with(
         lambda: loaded_from(reply, codec, aggregate_id, events_topic_id, patience_seconds=patience_seconds)

@@ -50,7 +50,7 @@ class CommandChecks:
             if headers.sent_at_ms - record.timestamp_ms > CLOCK_SKEW_MS:
                 raise HeaderError(
                     f"sent_at lies {(headers.sent_at_ms - record.timestamp_ms) / _HOUR_MS:.1f} h after the broker's clock, so a "
-                    "repetition could not be told from a new command: set the sender's clock"
+                    "repetition could not be distinguished from a new command: set the sender's clock"
                 )
         if headers.expected_version is not None:
             version = current.version if current is not None else 0

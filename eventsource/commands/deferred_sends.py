@@ -48,7 +48,7 @@ class DeferredSends:
 
         `registering` is the registration of its schema, None where that is done.
         """
-        # Read without the lock: whoever deferred something before this call has already put it there.
+        # Read without the lock: what was deferred before this call is already there.
         if registering is None and not self._waiting:
             return False
         with self._lock:

@@ -200,7 +200,7 @@ class PartitionReplay:
             )
 
     def _lose_patience(self, error: Exception) -> None:
-        # Whoever writes a record has registered its schema before: one that was waited for in vain shows that the rest is there.
+        # The writer of a record has registered its schema before: one that was waited for in vain shows that the rest is there.
         if isinstance(error, UnknownFingerprint):
             self._patience_seconds = 0.0
 

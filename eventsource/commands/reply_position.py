@@ -17,7 +17,7 @@ class ReplyPosition:
         described = admin.wait_until_described({topic})[topic]
         self._topic_id = described.topic_id
         self.partition = partition_for(client_id, len(described.replicas))
-        # The end is resolved before the first request is sent: a consumer told to begin "at the end" resolves it later, and
+        # The end is resolved before the first request is sent: a consumer that begins "at the end" resolves it later, and
         # loses the replies that came first.
         self.offset = admin.end_offsets([self.place])[self.place]
 

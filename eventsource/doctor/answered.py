@@ -1,4 +1,4 @@
-"""What clients were told lately: the OK answers that the replies topic still holds."""
+"""What clients were answered lately: the OK answers that the replies topic still holds."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Ended:
 def end_hanging(app: App, settings: Settings, *, clock: Clock | None = None) -> Iterator[Ended]:
     """Writes the missing marker of every transaction that is over for its coordinator. Raises `LogError`.
 
-    What was not decided on is left to the next owner, and what cannot be told to people: a wrong marker would lose what was answered
+    What was not decided on is left to the next owner, and what is not known to people: a wrong marker would lose what was answered
     for. It takes listeners in plain text, without authentication.
     """
     config = settings.kafka.client_config()
@@ -50,7 +50,7 @@ def end_hanging(app: App, settings: Settings, *, clock: Clock | None = None) -> 
 
 def _reason(found: Hanging) -> str | None:
     if found.decision is Decision.UNKNOWN:
-        return f"it cannot be told what was decided about it ({found.unknown_because})"
+        return f"what was decided about it is not known ({found.unknown_because})"
     if found.decision is Decision.NONE:
         return "nothing was decided about it: start a worker, which ends it"
     if not found.completed:

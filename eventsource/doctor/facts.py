@@ -72,7 +72,7 @@ class Decision(StrEnum):
 class Hanging:
     """The oldest open transaction of a partition; `offset` is that of its first record there.
 
-    `transactional_id` and what follows are None where it cannot be told whose it is. `unknown_because` says why there is no decision.
+    `transactional_id` and what follows are None where its owner is not known. `unknown_because` says why there is no decision.
     A transaction that is `completed` is over for its coordinator, who writes no marker any more.
     """
 

@@ -43,7 +43,7 @@ class HangingProbe:
     def look_up(
         self, where: TopicAndPartition, offset: int, writers: Mapping[TopicAndPartition, Sequence[str]], now_ms: int
     ) -> Hanging:
-        """What can be told about the transaction whose first record stands at this offset. Raises nothing for what cannot be.
+        """What is known about the transaction whose first record stands at this offset. Raises nothing for what cannot be.
 
         `writers` has the transactional ids that may write there, by the partition of the commands topic that is theirs.
         """

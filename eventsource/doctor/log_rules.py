@@ -51,7 +51,7 @@ def _decided(found: Hanging) -> str:
         return "; it was decided as an abort, so that nothing of it was answered OK"
     if found.decision is Decision.NONE:
         return "; nothing was decided about it, so that nothing of it was answered OK"
-    return f"; it cannot be told what was decided about it ({found.unknown_because})"
+    return f"; what was decided about it is not known ({found.unknown_because})"
 
 
 def _end(facts: Facts, found: Hanging) -> str:
@@ -137,7 +137,7 @@ def _stopped(facts: Facts) -> Iterator[Problem]:
                 f"{history.aggregate} {aggregate_id}",
                 reason,
                 f"look at it with `eventsource events show MODULE:APP {history.aggregate} {_quoted(aggregate_id)}`, which shows "
-                "what can be read and the rest as it is, and mend the code that cannot read or "
+                "what can be read and the rest as it is, and fix the code that cannot read or "
                 "apply it; a log that has a gap or a repeat has had a second writer",
             )
 

@@ -1,6 +1,6 @@
 """The markers that end a transaction in a partition, written by hand: Kafka's DescribeProducers (version 0) and WriteTxnMarkers (1).
 
-The latter is meant for transaction coordinators and for `kafka-transactions.sh abort`. Whoever sends it must know what the coordinator
+The latter is meant for transaction coordinators and for `kafka-transactions.sh abort`. The sender must know what the coordinator
 decided: a marker that says otherwise loses events that were answered for, or shows ones that were not.
 """
 

@@ -26,7 +26,7 @@ _MOST_LOGGED: Final = 10
 
 
 class FoundSchemas:
-    """Schemas by fingerprint, of which the first under each counts. Belongs to whoever holds the store's lock, but for `known`.
+    """Schemas by fingerprint, of which the first under each counts. Belongs to the thread that holds the store's lock, but for `known`.
 
     A record whose text has not the fingerprint that it stands under is refused at once. Whether a text is a schema is found out
     by `find`: what nobody refers to costs nobody anything.

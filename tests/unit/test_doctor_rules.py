@@ -517,7 +517,7 @@ BREACHES: list[tuple[str, Severity, Callable[[], Facts], str, str]] = [
         "hanging-transaction",
         DANGER,
         lambda: hanging(transactional_id=None, unknown_because="no right to read"),
-        "90 s by now: nobody reads past offset 107, and no owner can take the partition over; it cannot be told what was decided about it "
+        "90 s by now: nobody reads past offset 107, and no owner can take the partition over; what was decided about it is not known "
         "(no right to read)",
         f"if docs/doctor.md shows that it was a commit, copy its records first (a reader of uncommitted records sees them from offset "
         f"107 on), since aborting it loses them; then {ABORT}",
