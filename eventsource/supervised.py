@@ -211,7 +211,7 @@ class SupervisedRunner:
                 "runner_failed",
                 runner=self.name,
                 error=describe(error),
-                next=f"it is tried again in {seconds:.0f} s, then every minute; everything else goes on"
+                next=f"it is tried again in {seconds:.0f} s, then at least every minute; everything else goes on"
                 if seconds is not None
                 else "it is not tried again, since the log is another than it was; everything else goes on: "
                 "restart the worker once the log is repaired",

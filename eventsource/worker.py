@@ -8,6 +8,7 @@ from typing import Final
 from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
 from eventsource.commands.memory_budget import MemoryBudget
+from eventsource.commands.partition_failures import PartitionFailures
 from eventsource.commands.state_folder import check_state_dir, state_dir_of
 from eventsource.commands.take_overs import TakeOvers
 from eventsource.commands.turns import Turns
@@ -129,9 +130,13 @@ def _factories(app: App, context: ConsumerContext, chosen: Iterable[tuple[str, s
     turns = Turns(context.clock.monotonic)
     identities = TopicIdentities()
     take_overs = TakeOvers(context.clock.monotonic)
+    # These outlive a runner that is started again: a partition whose log is damaged stays stopped.
+    failures = {name: PartitionFailures(name) for kind, name in chosen if kind == COMMANDS}
 
     def commands_of(name: str) -> Callable[[], Runner]:
-        return lambda: CommandWorker(app.aggregates[name], context, budget, turns, identities, take_overs)
+        return lambda: CommandWorker(
+            app.aggregates[name], context, budget, turns, identities, take_overs, failures[name]
+        )
 
     def consumer(name: str) -> Callable[[], Runner]:
         return lambda: app.consumers[name].runner(context)

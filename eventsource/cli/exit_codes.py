@@ -5,10 +5,11 @@
 | 0 | done; a worker drained in order | go on |
 | 1 | something unexpected failed | look at it: `--debug` shows the traceback |
 | 2 | wrong usage, input, setting or definition | correct it; trying again changes nothing |
-| 3 | a server is unavailable, or an answer did not come in time | try again later |
+| 3 | a server is unavailable or did not answer in time; no command was executed | try again later |
 | 4 | cluster, topics, database, read model or aggregate are missing, or not as demanded | fix that first: the message says how |
 | 5 | the log or its offsets are in danger | stop writing and inspect: nothing may be retried blindly |
 | 6 | refused: the domain rejected the command, or the answer at a prompt was no; nothing was done | go on, or decide otherwise |
+| 7 | `send` got no answer: the command may have been executed | repeat it, but only with the printed `--command-id` and `--sent-at` |
 | 130 | interrupted by Ctrl-C | |
 | 141 | the reader of the output went away | |
 | 143 | ended by a second SIGTERM before the drain was done | |
@@ -28,6 +29,7 @@ UNAVAILABLE: Final = 3
 NOT_AS_DEMANDED: Final = 4
 DANGER: Final = 5
 REFUSED: Final = 6
+OUTCOME_UNKNOWN: Final = 7
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 TERMINATED: Final = 143
@@ -56,6 +58,8 @@ _KINDS: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.VersionConflict, NOT_AS_DEMANDED),
     (errors.Expired, NOT_AS_DEMANDED),
     (errors.VersionNotReached, NOT_AS_DEMANDED),
+    (errors.LoadUnanswered, UNAVAILABLE),  # a load changes nothing
+    (errors.OutcomeUnknown, OUTCOME_UNKNOWN),
     (errors.Retriable, UNAVAILABLE),
 )
 

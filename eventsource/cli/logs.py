@@ -82,8 +82,8 @@ def _as_json(encoding: str) -> Callable[[WrappedLogger, str, EventDict], str]:
 def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Texts from the log, such as ids and errors, cannot steer the terminal. Only a traceback has lines."""
     for name, value in event.items():
-        if isinstance(value, str) and name != "exception":
-            event[name] = printable(value)
+        if isinstance(value, str):
+            event[name] = "\n".join(map(printable, value.split("\n"))) if name == "exception" else printable(value)
     return event
 
 

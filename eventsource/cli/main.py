@@ -20,7 +20,7 @@ from eventsource.cli.completion import join_colons
 from eventsource.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, OK, UNEXPECTED, USAGE, exit_code_of
 from eventsource.cli.help import CommandGroup
 from eventsource.cli.logs import LEVELS, configure_logging
-from eventsource.cli.output import Invocation, report, warn
+from eventsource.cli.output import Invocation, printable, report, warn
 from eventsource.cli.plugins import GROUP, add_plugins
 from eventsource.cli.shadowing import find_shadows
 from eventsource.cli.stderr import COMMAND_LOGGER, FORMATS, JsonLines, LogFormat, plain_stderr, standard_error
@@ -273,4 +273,4 @@ def _print_traceback(error: Exception) -> None:
     if isinstance(sys.stderr, JsonLines):
         sys.stderr.emit("debug", COMMAND_LOGGER, "traceback", traceback=redact_text("".join(lines)))
     else:
-        sys.stderr.write(redact_text("".join(lines)))
+        sys.stderr.write("\n".join(map(printable, redact_text("".join(lines)).split("\n"))))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +13,7 @@ import typer
 
 from eventsource.cli.command_input import command_class, command_from_json
 from eventsource.cli.completion import complete_command
+from eventsource.cli.exit_codes import TERMINATED
 from eventsource.cli.options import Json, find_app, known_aggregate, split_app, time_of
 from eventsource.cli.output import note, print_json, print_line, warn
 from eventsource.clock import RandomIds, SystemClock
@@ -46,7 +50,9 @@ def send(
     command_id: Annotated[
         str | None,
         typer.Option(
-            "--command-id", metavar="ID", help="The same id takes effect at most once; a new one unless given."
+            "--command-id",
+            metavar="ID",
+            help="With the same --sent-at, a command takes effect at most once; a new id unless given.",
         ),
     ] = None,
     sent_at: Annotated[
@@ -70,7 +76,7 @@ def send(
 ) -> None:
     """Send one command and print its receipt. A worker must run.
 
-    Exits with 6 when the domain rejects it, with 4 when the aggregate is missing, there already or at another version, with 3
+    Exits with 6 when the domain rejects it, with 4 when the aggregate is missing, there already or at another version, with 7
     when no answer came: sent again with the same --command-id and --sent-at, it takes effect at most once.
     """
     reference, aggregate, aggregate_id, name, text = _split(what)
@@ -82,7 +88,7 @@ def send(
     # Made here, so that they are known however the command ends.
     command_id = RandomIds().new() if command_id is None else command_id
     first_sent = SystemClock().now() if first_sent is None else first_sent
-    with app.connect(load_settings()) as client:
+    with app.connect(load_settings()) as client, _exit_on_sigterm():
         try:
             receipt = client.send(
                 receiver,
@@ -95,10 +101,25 @@ def send(
                 actor=actor,
                 metadata=texts,
             )
-        except (KeyboardInterrupt, OutcomeUnknown):
+        except (KeyboardInterrupt, SystemExit, OutcomeUnknown):
             _say_how_to_repeat(command_id, first_sent)
             raise
-    _print(receipt, aggregate, name, json=json)
+        # Before the connection is closed: an error there must not hide the receipt.
+        _print(receipt, aggregate, name, json=json)
+
+
+@contextmanager
+def _exit_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that it still says how to repeat what it sent."""
+
+    def leave(_signal: int, _frame: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _split(words: list[str]) -> tuple[str | None, str, str, str, str]:

@@ -64,7 +64,7 @@ class PartitionFailures:
                 aggregate=self._aggregate,
                 partition=partition,
                 error=describe(error),
-                next=f"it is taken over again in {seconds:.0f} s, then every minute; the other partitions go on"
+                next=f"it is taken over again in {seconds:.0f} s, then at least every minute; the other partitions go on"
                 if seconds is not None
                 else "it is not tried again, since the log is another than it was; the other partitions go on: "
                 "restart the worker once the log is repaired",
@@ -97,9 +97,8 @@ class PartitionFailures:
                 self._remove(partition)
 
     def close(self) -> None:
-        """The runner ends: nothing is failed any more."""
-        for partition in [*self._failed]:
-            self._remove(partition)
+        """The runner ends: what may be tried again begins afresh with the next one, and a damaged log stays damaged."""
+        self.keep(set())
 
     def _remove(self, partition: int) -> None:
         with self._lock:

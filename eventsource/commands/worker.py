@@ -48,14 +48,17 @@ class CommandWorker:
         turns: Turns | None = None,
         identities: TopicIdentities | None = None,
         take_overs: TakeOvers | None = None,
+        failures: PartitionFailures | None = None,
     ) -> None:
-        """`budget` and all that follow are the process's, shared by all its aggregates; without them, this one has its own."""
+        """`budget` and what follows are the process's, shared by all its aggregates; without them, this one has its own. `failures` are
+        this aggregate's, and outlive a runner that is started again.
+        """
         self._aggregate = aggregate
         self._budget = budget or MemoryBudget(context.settings.worker.state_memory_mb << 20)
         self._turns = turns or Turns(context.clock.monotonic)
         self._identities = identities or TopicIdentities()
         self._take_overs = take_overs or TakeOvers(context.clock.monotonic)
-        self._failures = PartitionFailures(aggregate.__definition__.name)
+        self._failures = failures or PartitionFailures(aggregate.__definition__.name)
         self._context = context
         self._owners: dict[TopicAndPartition, PartitionOwner] = {}
         self._lock = threading.Lock()

@@ -66,7 +66,7 @@ def test_a_command_is_sent_once_and_its_outcome_is_printed(shell: Shell) -> None
 def test_without_an_answer_it_says_how_to_repeat_the_command(shell: Shell) -> None:
     send = ("send", "item", "t", "register", '{"title": "Pot"}')
     done = shell.run(*send, "--timeout", "10", "--json", EVENTSOURCE_LOG_FORMAT="json")
-    assert done.returncode == 3
+    assert done.returncode == 7
     hint, error = map(json.loads, done.stderr.splitlines())
     repeat = [error["details"]["command_id"], error["details"]["sent_at"]]
     assert hint["event"].endswith(f"--command-id {repeat[0]} --sent-at {repeat[1]}")
@@ -77,7 +77,8 @@ def test_without_an_answer_it_says_how_to_repeat_the_command(shell: Shell) -> No
         assert worker.end() == 0
 
 
-def test_ctrl_c_says_how_to_repeat_the_command(shell: Shell) -> None:
+@pytest.mark.parametrize(("number", "code", "last"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, None)])
+def test_a_signal_says_how_to_repeat_the_command(shell: Shell, number: int, code: int, last: str | None) -> None:
     with subprocess.Popen(
         [
             sys.executable,
@@ -98,12 +99,13 @@ def test_ctrl_c_says_how_to_repeat_the_command(shell: Shell) -> None:
         text=True,
     ) as process:
         wait_until_sent(shell)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 130
+    assert process.returncode == code
     said = [json.loads(line) for line in errors.splitlines()]
-    assert said[-1]["class"] == "Interrupted"
-    assert "--command-id" in said[-2]["event"]
+    if last is not None:
+        assert said.pop()["class"] == last
+    assert "--command-id" in said[-1]["event"]
 
 
 def wait_until_sent(shell: Shell) -> None:

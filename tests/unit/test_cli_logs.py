@@ -109,6 +109,17 @@ def test_a_traceback_is_shown_with_debug_alone(how: str) -> None:
     assert "Traceback" in stream.getvalue()
 
 
+def test_a_traceback_keeps_its_lines_and_cannot_steer_a_terminal() -> None:
+    stream = io.StringIO()
+    configure_logging(stream, level="info", debug=True, as_json=False)
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError:
+        structlog.get_logger("eventsource.x").exception("failed")
+    assert "\x1b[2J" not in stream.getvalue()
+    assert stream.getvalue().count("\n") > 3
+
+
 def test_no_secret_is_written_even_if_somebody_logs_one() -> None:
     stream = configured()
     log = structlog.get_logger("eventsource.x")

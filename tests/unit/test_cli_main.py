@@ -107,9 +107,12 @@ def test_an_unexpected_error_is_one_sentence_that_points_to_debug(
 def test_debug_shows_the_traceback_wherever_it_stands(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    failing_with(monkeypatch, ZeroDivisionError("oops"))
+    failing_with(monkeypatch, ZeroDivisionError("oops \x1b[2J"))
     assert main(arguments) == 1
-    assert "Traceback (most recent call last)" in capfd.readouterr().err
+    printed = capfd.readouterr().err
+    assert "Traceback (most recent call last)" in printed
+    assert printed.count("\n") > 5
+    assert "\x1b" not in printed, "an error's text cannot steer the terminal"
 
 
 def test_ctrl_c_is_no_error_but_130(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
