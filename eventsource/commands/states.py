@@ -77,6 +77,20 @@ class Decision:
         self.outline = outline
 
 
+@dataclass(slots=True, init=False)
+class _Twin:
+    """A copy of an aggregate, `of` the entry that memory held when it was made: it is worth nothing once memory holds another."""
+
+    aggregate_id: str
+    of: Current
+    current: Current
+
+    def __init__(self, aggregate_id: str, of: Current, current: Current) -> None:  # written out, as that of `Answer`
+        self.aggregate_id = aggregate_id
+        self.of = of
+        self.current = current
+
+
 class AggregateStates:
     """Copy on write: a batch changes copies, which replace the originals only when its transaction has committed."""
 
@@ -89,7 +103,7 @@ class AggregateStates:
         """The stopped aggregates and why."""
         self._edited: dict[str, Current] = {}
         self._purity = Purity(definition.aggregate)
-        self._twin: tuple[str, Current] | None = None
+        self._twin: _Twin | None = None
 
     def find(self, aggregate_id: str) -> Current | None:
         """The aggregate as the commands handled so far leave it, or None where memory has none."""
@@ -127,7 +141,9 @@ class AggregateStates:
             return Decision(aggregate_id, current, state, fields, None, None)
         if current.written is None:
             twin = Current(self._definition.copy(state), current.version, current.offset)
-            self._twin = aggregate_id, twin  # what the events are applied to, if the decision left it as it was
+            self._twin = _Twin(
+                aggregate_id, current, twin
+            )  # what the events are applied to, if the decision left it as it was
             return Decision(aggregate_id, current, twin.state, None, state, None)
         if purity.is_small(state):
             return Decision(aggregate_id, current, state, None, self._definition.copy(state), None)
@@ -212,9 +228,15 @@ class AggregateStates:
 
     def _twin_of(self, aggregate_id: str) -> Current | None:
         twin, self._twin = self._twin, None
-        if twin is not None and twin[0] == aggregate_id:
-            return twin[1]
-        return self._copy(self.aggregates.get(aggregate_id))
+        current = self.aggregates.get(aggregate_id)
+        if (
+            twin is not None
+            and twin.aggregate_id == aggregate_id
+            and twin.of is current
+            and twin.current.version == current.version
+        ):
+            return twin.current
+        return self._copy(current)
 
     def _copy(self, current: Current | None) -> Current | None:
         if current is None:
@@ -236,6 +258,7 @@ class AggregateStates:
 
     def commit(self, offsets: list[int]) -> None:
         """Keeps what the batch changed, whose records were given these offsets."""
+        self._twin = None
         for current in self._edited.values():
             current.offset = offsets[current.index]
             current.index, current.commands, current.written, current.newest_command = -1, 0, None, ""
@@ -244,6 +267,7 @@ class AggregateStates:
 
     def rollback(self) -> None:
         """Forgets what the batch changed."""
+        self._twin = None
         self._edited.clear()
 
     # --- a replay ------------------------------------------------------------------------------------------------
@@ -253,6 +277,7 @@ class AggregateStates:
 
         A stopped aggregate's state may be half changed: nothing reads it any more, and no store that it is saved in is opened again.
         """
+        self._twin = None
         current = self.aggregates.get(aggregate_id)
         try:
             state = self._dispatch.evolve(current.state if current is not None else None, event)

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import pytest
 
-from eventsource.commands.states import AggregateStates, Written
+from eventsource.commands.states import AggregateStates, Current, Written
 from eventsource.domain import Aggregate, Command, Event, applies, creates, decides
 from eventsource.errors import ForkDetected, TransactionAborted
 
@@ -224,3 +224,53 @@ def test_a_state_that_cannot_be_built_again_ends_the_batch(jars: AggregateStates
     apply(jars, "j", (Added(item="once"),), 1)
     with pytest.raises(TransactionAborted, match=r"jar 'j': events that could be applied cannot be applied again"):
         apply(jars, "j", (Added(item="exit"),), 2)
+
+
+def refuse(states: AggregateStates, aggregate_id: str = "b") -> None:
+    """A command that is decided on and leaves no event."""
+    current = states.find(aggregate_id)
+    assert current is not None
+    states.end_decision(states.begin_decision(aggregate_id, current))
+
+
+@pytest.mark.parametrize("end", ["rollback", "commit"])
+def test_what_another_owner_wrote_after_a_refusal_is_what_an_append_follows(states: AggregateStates, end: str) -> None:
+    apply(states, "b", (Added(item="x"),), 0)
+    states.commit([70])
+    refuse(states)
+    if end == "commit":
+        states.commit([])
+    else:
+        states.rollback()
+    states.replay("b", Added(item="of another owner"), 2, 71)
+    apply(states, "b", (Added(item="appended"),), 0)  # an append: nothing is decided before it
+    states.commit([72])
+    current = states.find("b")
+    assert current is not None
+    assert (current.version, items(states)) == (3, ["x", "of another owner", "appended"])
+
+
+@pytest.mark.parametrize("end", ["rollback", "commit", "replay"])
+def test_a_refused_decision_leaves_no_copy_behind_its_batch(states: AggregateStates, end: str) -> None:
+    apply(states, "b", (Added(item="x"),), 0)
+    states.commit([70])
+    refuse(states)
+    match end:
+        case "rollback":
+            states.rollback()
+        case "commit":
+            states.commit([])
+        case _:
+            states.replay("c", Added(item="y"), 1, 71)
+    assert states._twin is None  # what is kept would be the state of an aggregate that memory may have dropped
+
+
+def test_a_copy_of_what_memory_no_longer_holds_is_not_used(states: AggregateStates) -> None:
+    apply(states, "b", (Added(item="x"),), 0)
+    states.commit([70])
+    refuse(states)
+    states.aggregates.unsaved["b"] = Current(Basket(items=["x", "y"]), 2, 71)
+    apply(states, "b", (Added(item="z"),), 0)
+    current = states.find("b")
+    assert current is not None
+    assert (current.version, items(states)) == (3, ["x", "y", "z"])
