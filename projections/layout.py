@@ -143,11 +143,16 @@ def _of_columns(table: ModelTable, found: Layout, wanted: Layout) -> Iterator[Di
                 f"the column {name!r} is {_described(is_there)} in the table and {_described(should)} in the class",
                 blocks=True,
             )
-        elif is_there.default != should.default:
+        elif is_there.default != should.default and not (name in table.key_names and _is_unused(is_there, should)):
             yield Difference(
                 f"the column {name!r} has the default {is_there.default} in the table and {should.default} in the class",
                 (table.set_default(name, should.default),),
             )
+
+
+def _is_unused(found: Column, wanted: Column) -> bool:
+    # Earlier releases made a single integer key SERIAL. Every row has its key given, so nothing takes a value from the sequence.
+    return wanted.default is None and (found.default or "").startswith("nextval(")
 
 
 def _described(column: Column) -> str:

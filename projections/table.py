@@ -28,14 +28,15 @@ class ModelTable:
         self.schema = schema
         self.name = model.__tablename__
         self.identifier = sql.Identifier(schema, self.name)
-        self._unplaced = model.__table__
-        self._table = self._unplaced.to_metadata(MetaData(), schema=schema)
+        self._unplaced = _with_given_keys(model.__table__.to_metadata(MetaData()))
+        self._table = _with_given_keys(model.__table__.to_metadata(MetaData(), schema=schema))
         self.shape = sha256(shape_text(self._table).encode()).hexdigest()
         """A digest of columns, types, keys and constraints; indexes and defaults may change without a rebuild."""
         self.constraint_names = frozenset(
             constraint.name for constraint in self._table.constraints if isinstance(constraint.name, str)
         )
         """Those that the class gives itself; Postgres makes up the others."""
+        self.key_names = frozenset(column.name for column in self._table.primary_key.columns)
         self._indexes = {
             DIALECT.identifier_preparer.format_index(index).strip('"'): index for index in self._table.indexes
         }
@@ -132,6 +133,13 @@ def shape_text(table: Table) -> str:
 def type_text(type_: Any) -> str:
     """A column type as Postgres writes it."""
     return str(type_.compile(dialect=DIALECT))
+
+
+def _with_given_keys(table: Table) -> Table:
+    # A projection gives every key. Without this SQLAlchemy makes a single integer key SERIAL.
+    for column in table.columns:
+        column.autoincrement = False
+    return table
 
 
 def _text(element: Any) -> str:

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 from bank_app import Account, Noted, Opened, bank
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from eventsource.app import App
@@ -262,3 +273,24 @@ def test_differences_are_listed_and_a_rebuild_reports_what_it_changed(log, setti
     assert (listed.state, listed.differences) == (State.CAUGHT_UP, ())
     tables("DROP TABLE balances")
     assert {status.name: status.state for status in projection_statuses(bank, settings)}["balances"] is State.OUTDATED
+
+
+@pytest.mark.parametrize("type_", [SmallInteger, Integer, BigInteger, None])
+def test_an_integer_key_has_no_sequence_and_no_difference(store_of, tables, type_):
+    key = (Mapped[int], mapped_column(*([] if type_ is None else [type_]), primary_key=True))
+    store = store_of(projection(id=key))
+    for _ in range(2):
+        assert store.prepare(topics(store)) == []
+        assert emptied(store) == []
+    assert tables("SELECT 1 FROM pg_sequences WHERE schemaname = %s", [store.schema]) == []
+
+
+@pytest.mark.parametrize("serial", ["SMALLSERIAL", "SERIAL", "BIGSERIAL"])
+def test_an_integer_key_that_an_earlier_release_made_serial_is_no_difference(store_of, tables, serial):
+    type_ = {"SMALLSERIAL": SmallInteger, "SERIAL": Integer, "BIGSERIAL": BigInteger}[serial]
+    store = store_of(projection(id=(Mapped[int], mapped_column(type_, primary_key=True))))
+    store.prepare(topics(store))
+    tables("ALTER TABLE laid DROP COLUMN id")
+    tables(f"ALTER TABLE laid ADD COLUMN id {serial} PRIMARY KEY")
+    assert store.prepare(topics(store)) == []
+    assert emptied(store) == []
