@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from eventsource.app import App
 from eventsource.clock import Clock, SystemClock
 from eventsource.doctor.facts import Decision, Hanging
 from eventsource.doctor.probes import Probes
-from eventsource.log.admin import LogAdmin
-from eventsource.log.markers import open_transactions, write_marker
+from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.log.markers import OpenTransaction, open_transactions, takes_plain_text, write_marker
 from eventsource.settings import Settings
-
-_PLAIN = "plaintext"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +36,35 @@ def end_hanging(app: App, settings: Settings, *, clock: Clock | None = None) -> 
     for. It takes listeners in plain text, without authentication.
     """
     config = settings.kafka.client_config()
-    with Probes(app, settings, clock if clock is not None else SystemClock()) as probes:
-        facts = probes.of_the_log(probes.at_start(for_owners=True, production=None))
+
+    def find() -> Iterable[Hanging]:
+        with Probes(app, settings, clock if clock is not None else SystemClock()) as probes:
+            return probes.of_the_log(probes.at_start(for_owners=True, production=None)).hanging.get()
+
     with LogAdmin(config, request_timeout_seconds=settings.kafka.request_timeout_seconds) as admin:
-        for found in facts.hanging.get():
+
+        def end(found: Hanging) -> str | None:
             reason = _reason(found)
-            if reason is None and str(config.get("security.protocol", _PLAIN)).lower() != _PLAIN:
+            if reason is None and not takes_plain_text(config):
                 reason = "the brokers do not take plain text: use `kafka-transactions.sh`, as docs/doctor.md says"
-            yield Ended(found, _end(admin, found) if reason is None else reason)
+            return _end(admin, found) if reason is None else reason
+
+        yield from end_each(find, end)
+
+
+def end_each(find: Callable[[], Iterable[Hanging]], end: Callable[[Hanging], str | None]) -> Iterator[Ended]:
+    """Ends what is found until a search finds nothing new to end: each finds the oldest open transaction of a partition alone."""
+    seen: set[tuple[TopicAndPartition, int]] = set()
+    progress = True
+    while progress:
+        progress = False
+        for found in find():
+            if (found.where, found.offset) in seen:
+                continue
+            seen.add((found.where, found.offset))
+            reason = end(found)
+            progress = progress or reason is None
+            yield Ended(found, reason)
 
 
 def _reason(found: Hanging) -> str | None:
@@ -53,16 +72,27 @@ def _reason(found: Hanging) -> str | None:
         return f"what was decided about it is not known ({found.unknown_because})"
     if found.decision is Decision.NONE:
         return "nothing was decided about it: start a worker, which ends it"
+    if found.producer_id is None:
+        return "its producer is not known: its leader could not be asked (see the log)"
     if not found.completed:
         return "its coordinator is at it still: see the brokers' logs"
     return None
 
 
 def _end(admin: LogAdmin, found: Hanging) -> str | None:
-    """Writes the marker. Returns why it was not written, where the leader knows another transaction at that offset."""
+    """Writes the marker. Returns why it was not written."""
     leader = admin.leader(found.where)
-    for transaction in open_transactions(leader, found.where):
-        if transaction.first_offset == found.offset and transaction.producer_id == found.producer_id:
-            write_marker(leader, found.where, transaction, commit=found.decision is Decision.COMMIT)
-            return None
-    return f"its leader knows no transaction of producer {found.producer_id} at that offset: it has ended meanwhile, or ask again"
+    transaction = find_meant(found, open_transactions(leader, found.where))
+    if transaction is None:
+        return (
+            f"its leader knows no transaction of producer {found.producer_id} with epoch {found.producer_epoch} at that offset: it has "
+            "ended meanwhile, or ask again"
+        )
+    write_marker(leader, found.where, transaction, commit=found.decision is Decision.COMMIT)
+    return None
+
+
+def find_meant(found: Hanging, there: Iterable[OpenTransaction]) -> OpenTransaction | None:
+    """The open transaction that was judged: by first offset, producer and epoch."""
+    judged = (found.offset, found.producer_id, found.producer_epoch)
+    return next((each for each in there if (each.first_offset, each.producer_id, each.producer_epoch) == judged), None)

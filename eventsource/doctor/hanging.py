@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import structlog
+
 from eventsource.doctor.facts import Decision, Hanging
 from eventsource.errors import ClusterMismatch, EventSourceError
 from eventsource.log.admin import LogAdmin, TopicAndPartition
+from eventsource.log.markers import OpenTransaction, open_transactions, takes_plain_text
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
 from eventsource.log.transaction_state import (
@@ -20,7 +23,13 @@ from eventsource.log.transaction_state import (
     read_offset_key,
 )
 
+_log = structlog.get_logger("eventsource.doctor")
+
 _CLOCK_MS: Final = 1_000
+_COMMIT: Final = frozenset({TransactionStatus.PREPARE_COMMIT, TransactionStatus.COMPLETE_COMMIT})
+_ABORT: Final = frozenset(
+    {TransactionStatus.PREPARE_ABORT, TransactionStatus.COMPLETE_ABORT, TransactionStatus.PREPARE_EPOCH_FENCE}
+)
 _COMPLETE: Final = frozenset({TransactionStatus.COMPLETE_COMMIT, TransactionStatus.COMPLETE_ABORT})
 
 
@@ -33,11 +42,13 @@ class HangingProbe:
         client_config: Mapping[str, Any],
         *,
         coordinator_partitions: int,
+        one_broker: bool,
         timeout_seconds: float,
     ) -> None:
         self._admin = admin
         self._config = client_config
         self._coordinator_partitions = coordinator_partitions
+        self._one_clock = one_broker
         self._timeout_seconds = timeout_seconds
 
     def look_up(
@@ -55,7 +66,26 @@ class HangingProbe:
             entries = self._entries(_ids(first, writers), first.timestamp_ms)
         except EventSourceError as error:
             return Hanging(where, offset, unknown_because=str(error))
-        return judge_entries(where, offset, first.timestamp_ms, age_seconds, entries)
+        return judge_entries(
+            where,
+            offset,
+            first.timestamp_ms,
+            age_seconds,
+            entries,
+            open_there=self._open_there(where, offset),
+            one_clock=self._one_clock,
+        )
+
+    def _open_there(self, where: TopicAndPartition, offset: int) -> OpenTransaction | None:
+        """The transaction as the partition's leader knows it; None where the leader cannot be asked, or knows none there."""
+        if not takes_plain_text(self._config):
+            return None
+        try:
+            found = open_transactions(self._admin.leader(where), where)
+        except EventSourceError as error:  # the judgement goes without it: it claims less then
+            _log.warning("open_transactions_not_known", topic=where[0], partition=where[1], reason=str(error))
+            return None
+        return next((each for each in found if each.first_offset == offset), None)
 
     def _first_record(self, where: TopicAndPartition, offset: int) -> Record | None:
         with LogReader(self._config, committed_only=False) as reader:
@@ -101,39 +131,56 @@ def judge_entries(
     first_record_ms: int,
     age_seconds: float,
     entries: Iterable[TransactionEntry],
+    *,
+    open_there: OpenTransaction | None = None,
+    one_clock: bool = False,
 ) -> Hanging:
     """Which of these transactions began at that time in that partition, and what became of it. Pure.
 
-    Where several could be meant that were decided differently, nothing is claimed.
+    A decision is claimed only if all transactions that may be meant have the same: the clocks of the partition's leader and of the
+    coordinator differ, except with `one_clock`. Later transactions of the same producer in the partition count as well: the marker
+    of each would have ended the open one, so all of them lack theirs, and one marker now ends them all. `open_there` is what the
+    leader knows, where it could be asked.
     """
-    transactions: dict[tuple[str, int], list[TransactionEntry]] = {}
+    transactions: dict[tuple[str, int, int], list[TransactionEntry]] = {}
     for entry in entries:
-        if entry.started_ms >= 0:
-            transactions.setdefault((entry.transactional_id, entry.started_ms), []).append(entry)
-    meant = [
-        found
-        for found in transactions.values()
-        if any(where in entry.partitions for entry in found)
-        and found[0].started_ms - _CLOCK_MS <= first_record_ms <= _decided_ms(found) + _CLOCK_MS
-    ]
-    if len(meant) > 1:  # brokers' clocks may differ: without that margin, where it makes a difference
-        meant = [found for found in meant if found[0].started_ms <= first_record_ms <= _decided_ms(found)] or meant
+        if entry.started_ms >= 0 and (open_there is None or entry.producer_id == open_there.producer_id):
+            key = (entry.transactional_id, entry.producer_id, entry.started_ms)
+            transactions.setdefault(key, []).append(entry)
+    there = [found for found in transactions.values() if any(where in entry.partitions for entry in found)]
+    meant = [found for found in there if _fits(found, first_record_ms, _CLOCK_MS)]
+    if one_clock:
+        meant = [found for found in meant if _fits(found, first_record_ms, 0)] or meant
+    oldest = {found[0].producer_id: _started_ms(found) for found in sorted(meant, key=_started_ms, reverse=True)}
+    meant = [found for found in there if _started_ms(found) >= oldest.get(found[0].producer_id, float("inf"))]
+    epochs = {entry.producer_epoch for found in meant for entry in found}
     decisions = {_decision(found) for found in meant}
-    if len(decisions) != 1:
-        reason = "several transactions may be meant" if meant else f"{TRANSACTION_TOPIC} has no entry of that time"
-        return Hanging(where, offset, age_seconds, unknown_because=reason)
-    last = max(meant, key=lambda found: found[0].started_ms)[0]
-    completed = any(entry.status in _COMPLETE for found in meant for entry in found)
-    return Hanging(
-        where,
-        offset,
-        age_seconds,
-        last.transactional_id,
-        last.producer_id,
-        last.producer_epoch,
-        decisions.pop(),
-        completed=completed,
-    )
+    if not meant:
+        reason = f"{TRANSACTION_TOPIC} has no entry of that time"
+    elif len(decisions) > 1 or Decision.UNKNOWN in decisions:
+        reason = "several transactions may be meant, which were decided differently"
+    elif open_there is not None and open_there.producer_epoch not in epochs:
+        reason = f"{TRANSACTION_TOPIC} has no entry of that time with the producer's epoch {open_there.producer_epoch}"
+    else:
+        reason = ""
+    last = max(meant, key=_started_ms)[0] if meant else None
+    if last is None or len({(found[0].transactional_id, found[0].producer_id) for found in meant}) > 1:
+        whose: tuple[str | None, int | None, int | None] = (None, None, None)  # one of two producers
+    else:
+        epoch = last.producer_epoch if open_there is None else open_there.producer_epoch
+        whose = (last.transactional_id, last.producer_id, epoch)
+    if reason:
+        return Hanging(where, offset, age_seconds, *whose, unknown_because=reason)
+    completed = all(any(entry.status in _COMPLETE for entry in found) for found in meant)
+    return Hanging(where, offset, age_seconds, *whose, decisions.pop(), completed=completed)
+
+
+def _fits(entries: Sequence[TransactionEntry], first_record_ms: int, margin_ms: int) -> bool:
+    return _started_ms(entries) - margin_ms <= first_record_ms <= _decided_ms(entries) + margin_ms
+
+
+def _started_ms(entries: Sequence[TransactionEntry]) -> int:
+    return entries[0].started_ms
 
 
 def _decided_ms(entries: Sequence[TransactionEntry]) -> float:
@@ -143,12 +190,7 @@ def _decided_ms(entries: Sequence[TransactionEntry]) -> float:
 
 def _decision(entries: Sequence[TransactionEntry]) -> Decision:
     statuses = {entry.status for entry in entries}
-    if statuses & {TransactionStatus.PREPARE_COMMIT, TransactionStatus.COMPLETE_COMMIT}:
-        return Decision.COMMIT
-    if statuses & {
-        TransactionStatus.PREPARE_ABORT,
-        TransactionStatus.COMPLETE_ABORT,
-        TransactionStatus.PREPARE_EPOCH_FENCE,
-    }:
-        return Decision.ABORT
-    return Decision.NONE
+    committed, aborted = statuses & _COMMIT, statuses & _ABORT
+    if committed and aborted:  # two that began in one millisecond
+        return Decision.UNKNOWN
+    return Decision.COMMIT if committed else Decision.ABORT if aborted else Decision.NONE

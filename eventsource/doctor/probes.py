@@ -276,6 +276,7 @@ class Probes:
             self._admin,
             self._config,
             coordinator_partitions=internal[TRANSACTION_TOPIC].partitions if TRANSACTION_TOPIC in internal else 0,
+            one_broker=facts.brokers.error is None and len(facts.brokers.get()) == 1,
             timeout_seconds=self._timeout_seconds,
         )
         return tuple(

@@ -7,8 +7,9 @@ decided: a marker that says otherwise loses events that were answered for, or sh
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from eventsource.errors import LogError
 from eventsource.log.admin import TopicAndPartition
@@ -30,6 +31,11 @@ class OpenTransaction:
     producer_epoch: int
     coordinator_epoch: int
     first_offset: int
+
+
+def takes_plain_text(client_config: Mapping[str, Any]) -> bool:
+    """Whether these requests can be sent: they go out in plain text, without authentication."""
+    return str(client_config.get("security.protocol", "plaintext")).lower() == "plaintext"
 
 
 def open_transactions(leader: tuple[str, int], where: TopicAndPartition) -> list[OpenTransaction]:
