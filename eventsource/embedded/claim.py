@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from eventsource.embedded.account import account_group
@@ -17,6 +18,10 @@ from eventsource.errors import EmbeddedStackMisused
 
 _LOCK_TIMEOUT_SECONDS = 60.0
 _ORPHAN_SECONDS = 20.0
+_LOCK = "stack.lock"
+_LOCK_ALONE = frozenset({_LOCK})
+_OWN_NAMES = _LOCK_ALONE | {".gitignore", "stack.json", "dev.env", "kafka", "logs", "postgres", "stores"}
+_DRAFT = re.compile(r"\.(stack\.json|dev\.env|\.gitignore)\.\d+\.new")
 
 
 class Claim:
@@ -37,9 +42,7 @@ class Claim:
         number of brokers.
         """
         make_folder(data_dir)
-        if _is_ours(data_dir):
-            _close(data_dir)
-        with FileLock(data_dir / "stack.lock", timeout_seconds=_LOCK_TIMEOUT_SECONDS, what=f"starting on {data_dir}"):
+        with FileLock(data_dir / _LOCK, timeout_seconds=_LOCK_TIMEOUT_SECONDS, what=f"starting on {data_dir}"):
             record = StackRecord.read(data_dir) or StackRecord(brokers=brokers, cluster_id=new_kafka_uuid())
             holder = record.supervisor
             if holder is not None and holder.is_alive:
@@ -51,6 +54,11 @@ class Claim:
                     f"{data_dir} was made for {record.brokers} broker(s), not {brokers}: start it with {record.brokers}, "
                     "or use another data folder"
                 )
+            if record.owns_folder is None:
+                is_new = not StackRecord.path(data_dir).exists()
+                record.owns_folder = _holds_nothing_but(data_dir, _LOCK_ALONE if is_new else _OWN_NAMES)
+            if record.owns_folder:
+                _close(data_dir)
             ignore = data_dir / ".gitignore"
             if not ignore.exists():
                 write_atomically(ignore, "*\n")
@@ -104,9 +112,9 @@ class Claim:
         self._record.write(self.data_dir)
 
 
-def _is_ours(data_dir: Path) -> bool:
+def _holds_nothing_but(data_dir: Path, names: frozenset[str]) -> bool:
     # A folder that the user named and that holds something else keeps the permissions that it has.
-    return StackRecord.path(data_dir).exists() or not any(data_dir.iterdir())
+    return all(path.name in names for path in data_dir.iterdir() if not _DRAFT.fullmatch(path.name))
 
 
 def _close(data_dir: Path) -> None:

@@ -24,10 +24,11 @@ class PortRecord:
 
 @dataclass(slots=True)
 class StackRecord:
-    """The content of `stack.json`."""
+    """The content of `stack.json`. `owns_folder`: the folder was missing or empty, so all of it is the stack's; None: not recorded."""
 
     brokers: int
     cluster_id: str
+    owns_folder: bool | None = None
     ports: dict[str, PortRecord] = field(default_factory=dict)
     supervisor: ProcessRecord | None = None
     servers: list[ProcessRecord] = field(default_factory=list)
@@ -50,6 +51,7 @@ class StackRecord:
             return cls(
                 brokers=int(content["brokers"]),
                 cluster_id=str(content["cluster_id"]),
+                owns_folder=content.get("owns_folder"),  # records of earlier versions have none
                 ports={name: PortRecord(**port) for name, port in content["ports"].items()},
                 supervisor=None if supervisor is None else ProcessRecord(**supervisor),
                 servers=[ProcessRecord(**server) for server in content["servers"]],

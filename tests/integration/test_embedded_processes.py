@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -331,3 +333,47 @@ def test_the_lock_of_a_killed_postgres_whose_id_went_to_another_program_is_remov
     remove_stale_lock(lock)
     assert not lock.exists()
     remove_stale_lock(lock)
+
+
+def mode_and_group(folder: Path) -> tuple[int, int]:
+    return stat.S_IMODE(folder.stat().st_mode), folder.stat().st_gid
+
+
+def claim_and_release(folder: Path) -> tuple[int, int]:
+    Claim.take(folder, brokers=1, delete_with_guard=[]).release()
+    return mode_and_group(folder)
+
+
+def forget_owner(folder: Path) -> None:
+    """As records of earlier versions are."""
+    path = StackRecord.path(folder)
+    path.write_text(
+        json.dumps({name: each for name, each in json.loads(path.read_text()).items() if name != "owns_folder"})
+    )
+
+
+def test_a_folder_of_the_users_own_keeps_its_permissions_at_every_start(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    tmp_path.chmod(0o755)
+    before = mode_and_group(tmp_path)
+    assert [claim_and_release(tmp_path) for _ in range(3)] == [before] * 3
+    (tmp_path / "notes.txt").unlink()
+    assert claim_and_release(tmp_path) == before
+    (tmp_path / "notes.txt").touch()
+    forget_owner(tmp_path)
+    assert claim_and_release(tmp_path) == before
+
+
+@pytest.mark.parametrize("is_of_an_earlier_version", [False, True])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_folder_of_the_stack_is_closed_at_every_start(
+    tmp_path: Path, is_there: bool, is_of_an_earlier_version: bool
+) -> None:
+    folder = tmp_path / "data"
+    if is_there:
+        folder.mkdir(mode=0o755)
+    for _ in range(2):
+        assert claim_and_release(folder)[0] in {0o700, 0o710}
+        folder.chmod(0o755)
+        if is_of_an_earlier_version:
+            forget_owner(folder)
