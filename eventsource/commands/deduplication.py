@@ -132,20 +132,20 @@ class Deduplication:
         self._pending[command_id] = answer
         self._pending_newest_ms = appended_at_ms  # the log's own time: it does not run backwards within a partition
 
-    def remember(self, command_id: str, answer: Answer, appended_at_ms: int) -> None:
-        """Notes an answer read back from the log, unless it may be forgotten already."""
-        self._keep(command_id, answer.pack(), appended_at_ms)
+    def remember(self, command_id: str, answer: Answer, appended_at_ms: int, newest_ms: int) -> None:
+        """Notes an answer read back from the log, unless it may be forgotten already. It moves the newest time up to `newest_ms`."""
+        self._keep(command_id, answer.pack(), appended_at_ms, newest_ms)
 
     def remember_accepted(
-        self, command_id: str, body_hash: bytes, version: int, offset: int, appended_at_ms: int
+        self, command_id: str, body_hash: bytes, version: int, offset: int, appended_at_ms: int, newest_ms: int
     ) -> None:
         """Notes that a command was accepted, as one of its events in the log shows."""
-        self._keep(command_id, Answer(body_hash, Status.ACCEPTED, version, offset).pack(), appended_at_ms)
+        self._keep(command_id, Answer(body_hash, Status.ACCEPTED, version, offset).pack(), appended_at_ms, newest_ms)
 
-    def _keep(self, command_id: str, packed: bytes, appended_at_ms: int) -> None:
+    def _keep(self, command_id: str, packed: bytes, appended_at_ms: int, newest_ms: int) -> None:
         if self.is_forgotten(appended_at_ms):
             return  # outcomes are read back after all events: most of them are as old as the log
-        self.newest_ms = max(self.newest_ms, appended_at_ms)
+        self.newest_ms = max(self.newest_ms, newest_ms)
         self.answers.put(command_id, packed)
 
     def add_saved(self, command_id: str, packed: bytes) -> None:

@@ -150,7 +150,12 @@ class PartitionReplay:
         known = memory.known.find(headers.command_id) if headers.index > 1 else None
         if known is None or known.status is Status.ACCEPTED:  # not over the answer that half of it is missing
             memory.known.remember_accepted(
-                headers.command_id, headers.body_hash, headers.version, record.offset, headers.time_ms
+                headers.command_id,
+                headers.body_hash,
+                headers.version,
+                record.offset,
+                headers.time_ms,
+                self.plausibility.newest_ms(record, headers.time_ms),
             )
         if headers.count != 1 or self._unfinished:
             self._check_whole(aggregate_id, headers, record.offset)
@@ -250,6 +255,7 @@ class PartitionReplay:
                 outcome.details,
             ),
             headers.time_ms,
+            self.plausibility.newest_ms(record, headers.time_ms),
         )
         memory.position.outcomes = record.offset + 1
         memory.position.newest_outcome = record.offset, headers.command_id
@@ -347,6 +353,7 @@ class PartitionReplay:
                 json.dumps({"message": reason}),
             ),
             headers.time_ms,
+            0,  # its events moved the time
         )
 
 

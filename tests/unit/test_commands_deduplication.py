@@ -82,7 +82,7 @@ def test_a_command_older_than_the_window_is_expired() -> None:
 
 def test_without_a_window_nothing_expires_and_nothing_is_forgotten() -> None:
     known = Deduplication(None)
-    known.remember("c-1", an_answer(), 0)
+    known.remember("c-1", an_answer(), 0, 0)
     known.add("c-2", an_answer(), 10 * DAY_MS)
     known.commit([])
     known.forget_in_memory()

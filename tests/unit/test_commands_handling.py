@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 import pytest
 from pydantic import Field
+from structlog.testing import capture_logs
 
 from eventsource.app import App
 from eventsource.commands.aggregate_codecs import AggregateCodecs
@@ -482,6 +483,27 @@ def test_a_successor_gives_the_same_answers_from_the_log_alone(partition: Partit
     current = successor.handling.states.find("acc-1")
     assert current is not None
     assert (current.version, current.state.balance) == (4, Decimal("2.00"))  # type: ignore[attr-defined]
+
+
+def test_the_clock_of_the_commands_leader_may_be_far_ahead(partition: Partition) -> None:
+    ahead_ms = 2 * 3_600_000
+    opened = partition.command(Open(owner="Ada"), timestamp_ms=NOW_MS + ahead_ms)
+    refused = partition.command(Withdraw(amount=Decimal(99)), timestamp_ms=NOW_MS + ahead_ms)
+    assert statuses(partition.take(opened, refused)) == [Status.ACCEPTED, Status.REJECTED]
+    other = partition.successor()
+    assert other.handling.states.stopped == {}
+    assert statuses(other.take(opened, refused)) == [Status.ACCEPTED, Status.REJECTED]
+    assert other.handling.known.newest_ms == NOW_MS  # what moves it further lets others forget what may be sent again
+    assert statuses(other.take(other.command(Withdraw(amount=Decimal(1))))) == [Status.ACCEPTED]
+
+
+def test_records_that_are_far_older_than_their_commands_are_logged_a_few_times(partition: Partition) -> None:
+    partition.take(partition.command(Open(owner="Ada"), timestamp_ms=NOW_MS + DAY_MS))
+    partition.take(partition.command(Split(parts=30), timestamp_ms=NOW_MS + DAY_MS))
+    with capture_logs() as logs:
+        assert partition.successor().handling.states.stopped == {}
+    found = [entry for entry in logs if entry["event"] == "command_time_ahead"]
+    assert [entry["ahead_seconds"] for entry in found] == [86_400] * 5
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
