@@ -7,7 +7,7 @@ from typing import Any
 from eventsource.commands.status import OUTCOME_NAME, Outcome
 from eventsource.domain import Aggregate, Command
 from eventsource.log.events import EventDecoder
-from eventsource.schemas import COMMAND_ROLE, MessageCodec, SchemaStore, StateCodec, codecs_by_name
+from eventsource.schemas import COMMAND_ROLE, OWN_LIMITS, MessageCodec, SchemaStore, StateCodec, codecs_by_name
 
 
 class AggregateCodecs:
@@ -24,5 +24,5 @@ class AggregateCodecs:
             aggregate.__definition__.commands, schemas, role=COMMAND_ROLE
         )
         self.events = EventDecoder(aggregate, schemas)
-        self.outcomes = MessageCodec(Outcome, OUTCOME_NAME, schemas)
+        self.outcomes = MessageCodec(Outcome, OUTCOME_NAME, schemas, limits=OWN_LIMITS)
         self.state = state

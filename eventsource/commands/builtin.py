@@ -39,6 +39,10 @@ def unpack_events(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Reads what `pack_events` made. Raises `DecodeError` if it is nothing of the kind."""
     try:
         (count,) = _COUNT.unpack_from(data)
+        if not 0 < count <= MAX_APPENDED_EVENTS:
+            raise DecodeError(
+                f"an append has 1 to {MAX_APPENDED_EVENTS} events, and this one {count}: send it with client.append"
+            )
         at = _COUNT.size
         for _ in range(count):
             (length,) = _TYPE.unpack_from(data, at)

@@ -10,10 +10,10 @@ from eventsource.clock import Clock, SystemClock
 from eventsource.commands.builtin import pack_events
 from eventsource.commands.registrations import Registrations
 from eventsource.domain import Aggregate, Command, Event
-from eventsource.errors import DefinitionError, InvalidArgument
+from eventsource.errors import DefinitionError, EncodeError, InvalidArgument
 from eventsource.log.events import EventDecoder
 from eventsource.log.headers import type_header
-from eventsource.schemas import COMMAND_ROLE, DEFAULT_LIMITS, MessageCodec, SchemaStore, StateCodec
+from eventsource.schemas import COMMAND_ROLE, DEFAULT_LIMITS, MessageCodec, SchemaStore, StateCodec, Taken
 
 A = TypeVar("A", bound=Aggregate[Any])
 
@@ -88,10 +88,12 @@ class ClientCodecs:
     def append_ahead(self, aggregate: type[Aggregate[Any]], events: Iterable[Event]) -> bytes:
         """The value of an append, whether or not the schemas of its events are registered yet.
 
-        Raises `DefinitionError` for what is no event of the aggregate, `InvalidArgument` for none, and `EncodeError` for too many.
+        Raises `DefinitionError` for what is no event of the aggregate, `InvalidArgument` for none, and `EncodeError` for too many, or
+        for events that take too much memory together.
         """
         codecs = self._event_codecs(aggregate)
         packed = []
+        taken = Taken()
         for event in _listed(events):
             found = codecs.get(type(event))
             if found is None:
@@ -100,7 +102,13 @@ class ClientCodecs:
                     f"{', '.join(sorted(known.__name__ for known in codecs))}"
                 )
             ce_type, codec = found
-            packed.append((ce_type, codec.encode_ahead(event)))
+            value = codec.encode_ahead(event)
+            excess = codec.excess(value, taken, DEFAULT_LIMITS)
+            if excess is not None:
+                raise EncodeError(
+                    f"the events of an append, at {codec.schema.text.name}: {excess}: append fewer at a time, or smaller ones"
+                )
+            packed.append((ce_type, value))
         if not packed:
             raise InvalidArgument("append was given no events: give at least one event, or do not append")
         return pack_events(packed)
@@ -129,9 +137,7 @@ class ClientCodecs:
         """What reads an aggregate's state. Raises `NoExactForm` where the class has a field that cannot be written exactly."""
         codec = self._states.get(aggregate)
         if codec is None:
-            codec = self._states[aggregate] = StateCodec(
-                aggregate, self._schemas, check_defaults=False, limits=DEFAULT_LIMITS
-            )
+            codec = self._states[aggregate] = StateCodec(aggregate, self._schemas, check_defaults=False)
         return cast(StateCodec[A], codec)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from eventsource.commands.aggregate_codecs import AggregateCodecs
@@ -27,7 +27,15 @@ from eventsource.log.headers import (
 from eventsource.log.partitioner import short_key
 from eventsource.log.record import Outgoing
 from eventsource.names import Names
-from eventsource.schemas import LoggedForm, MessageCodec, logged_form, record_fields, written_fingerprint
+from eventsource.schemas import (
+    DEFAULT_LIMITS,
+    LoggedForm,
+    MessageCodec,
+    Taken,
+    logged_form,
+    record_fields,
+    written_fingerprint,
+)
 
 EventRecords: Any  # either of two classes, which mypyc must not take for one
 try:
@@ -140,14 +148,34 @@ class FactRecords:
         value = self._outcomes.encode(outcome)
         return Outgoing(self._outcomes_topic, self._partition, short_key(record.key), value, written)
 
-    def read_event(self, type_: str, value: bytes, patience_seconds: float) -> Event:
-        """An event that came in an append. Raises `DecodeError` if it is none of the aggregate's, or holds more than they do."""
+    def read_events(self, events: Sequence[tuple[str, bytes]], patience_seconds: float) -> tuple[Event, ...]:
+        """The events that came in an append, their types and values.
+
+        Raises `DecodeError` if one is none of the aggregate's, or holds more than they do, or if they take too much memory together:
+        that is found before any of them is decoded.
+        """
+        codecs = [self._codec(type_) for type_, _ in events]
+        taken = Taken()
+        for codec, (_, value) in zip(codecs, events, strict=True):
+            excess = codec.excess(value, taken, DEFAULT_LIMITS, patience_seconds=patience_seconds)
+            if excess is not None:
+                raise DecodeError(
+                    f"the events of an append, at {codec.schema.text.name}: {excess}: append fewer at a time"
+                )
+        return tuple(
+            self._read_event(codec, value, patience_seconds) for codec, (_, value) in zip(codecs, events, strict=True)
+        )
+
+    def _codec(self, type_: str) -> MessageCodec[Event]:
         codec = self._codecs.get(type_.partition(".v")[0])
         if codec is None:
             raise DecodeError(
                 f"{self._name} has no event {type_!r}: deploy the workers before the clients that append a new event"
             )
-        event: Event = codec.decode(value, patience_seconds=patience_seconds)
+        return codec
+
+    def _read_event(self, codec: MessageCodec[Event], value: bytes, patience_seconds: float) -> Event:
+        event = codec.decode(value, patience_seconds=patience_seconds)
         self._check_fields(codec, written_fingerprint(value), patience_seconds)
         return event
 

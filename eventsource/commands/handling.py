@@ -281,9 +281,9 @@ class CommandHandling:
     def _appended(self, request: Request) -> tuple[Event, ...]:
         if request.headers.expected_version is None:
             raise HeaderError("an append without an expected version: send it with client.append")
-        events = unpack_events(request.record.value or b"")
+        events = list(unpack_events(request.record.value or b""))
         try:
-            return tuple(self._facts.read_event(type_, value, self._patience.seconds) for type_, value in events)
+            return self._facts.read_events(events, self._patience.seconds)
         except UnknownFingerprint:
             self._patience.lose()
             raise

@@ -11,7 +11,7 @@ from eventsource.log.headers import EventHeaders
 from eventsource.log.record import Record
 from eventsource.log.recorded import Recorded, time_from_ms
 from eventsource.log.texts import shortened
-from eventsource.schemas import EVENT_ROLE, MessageCodec, SchemaStore, codecs_by_name
+from eventsource.schemas import EVENT_ROLE, OWN_LIMITS, MessageCodec, SchemaStore, codecs_by_name
 
 _MAX_DIGITS: Final = 20
 """As many as the framework writes."""
@@ -24,7 +24,7 @@ class EventDecoder:
         definition = aggregate.__definition__
         self.aggregate = definition.name
         self._codecs: dict[str, MessageCodec[Event]] = codecs_by_name(
-            definition.events, store, role=EVENT_ROLE + definition.name
+            definition.events, store, limits=OWN_LIMITS, role=EVENT_ROLE + definition.name
         )
 
     def codec(self, event: type[Event]) -> MessageCodec[Event]:

@@ -1,10 +1,11 @@
 """Messages and states as Avro: exact forms, fingerprints, schema stores."""
 
 from eventsource.schemas.avro_schema import AvroSchema
+from eventsource.schemas.budget import Taken
 from eventsource.schemas.canonical import Canonical, Malformed, canonical_of
 from eventsource.schemas.codec import MessageCodec, codecs_by_name
 from eventsource.schemas.kafka_store import KafkaSchemaStore
-from eventsource.schemas.limits import DEFAULT_LIMITS, Limits
+from eventsource.schemas.limits import DEFAULT_LIMITS, OWN_LIMITS, Limits
 from eventsource.schemas.logged_form import LoggedForm, logged_form
 from eventsource.schemas.message_schema import message_schema
 from eventsource.schemas.schema_text import COMMAND_ROLE, EVENT_ROLE, SchemaText, record_fields
@@ -16,6 +17,7 @@ __all__ = [
     "COMMAND_ROLE",
     "DEFAULT_LIMITS",
     "EVENT_ROLE",
+    "OWN_LIMITS",
     "PREFIX_BYTES",
     "AvroSchema",
     "Canonical",
@@ -28,6 +30,7 @@ __all__ = [
     "SchemaStore",
     "SchemaText",
     "StateCodec",
+    "Taken",
     "canonical_of",
     "codecs_by_name",
     "logged_form",

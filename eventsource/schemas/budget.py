@@ -17,7 +17,7 @@ from eventsource.schemas.nesting import Cursor
 from eventsource.schemas.schema_check import inner_types, named_schemas, refers_to_itself, walk
 
 # Bytes in memory, rounded up: an instance with its dict and its set of fields, a slot in them, and what values take.
-_RECORD: Final = 1_000
+_RECORD: Final = 450
 _SLOT: Final = 100
 _ITEM: Final = 16
 _ENTRY: Final = 150
@@ -26,6 +26,7 @@ _LOGICAL: Final = 100
 _SIZED: Final = 60
 _WIDEST: Final = 4  # of a character beyond ASCII, all characters of a str take as much as the widest
 _DEEPEST: Final = 2_000
+_ANY: Final = 1 << 62
 _WIRE_BYTES: Final = {"null": 0, "float": 4, "double": 8}
 _PRIMITIVES: Final = {
     "null": 8,
@@ -39,6 +40,14 @@ _PRIMITIVES: Final = {
 }
 
 
+@dataclass(slots=True)
+class Taken:
+    """What the values of one record take together: items of lists, sets and dicts, and bytes of memory."""
+
+    elements: int = 0
+    memory_bytes: int = 0
+
+
 class Budget:
     """The bounds of one written schema's bodies.
 
@@ -50,6 +59,8 @@ class Budget:
         self._name = schema["name"]
         self._skip = skip
         self._limits = limits
+        self._most_elements = _ANY if limits.elements is None else limits.elements
+        self._most_bytes = _ANY if limits.memory_bytes is None else limits.memory_bytes
         self._named = named_schemas(schema)
         self._recursive = refers_to_itself(schema)
         self._sizes: dict[int, _Size] = {}
@@ -67,20 +78,23 @@ class Budget:
         if reason is not None:
             raise DecodeError(f"{self._name}: {reason}: nothing is made of it; find out who wrote it")
 
-    def _excess(self, value: bytes) -> str | None:
-        if len(value) <= self.safe_bytes:
-            return None
-        limits = self._limits
+    def excess(self, value: bytes, taken: Taken) -> str | None:
+        """Adds what a value takes to what others took. What is exceeded with it, if anything is."""
         meter = _Meter(value, self._skip)
+        meter.memory_bytes, meter.elements = taken.memory_bytes, taken.elements
         try:
             self._measure(meter)
         except _Exceeded:
-            if meter.elements > limits.elements:
-                return f"it has more than the {limits.elements:,} items that a reader takes"
-            return f"it takes more than the {limits.memory_bytes >> 20} MiB of memory that a reader allows"
+            if meter.elements > self._most_elements:
+                return f"it has more than the {self._most_elements:,} items that a reader takes"
+            return f"it takes more than the {self._most_bytes >> 20} MiB of memory that a reader allows"
         except (EOFError, IndexError, ValueError):
-            return None
+            pass  # malformed, as its reader says
+        taken.memory_bytes, taken.elements = meter.memory_bytes, meter.elements
         return None
+
+    def _excess(self, value: bytes) -> str | None:
+        return None if len(value) <= self.safe_bytes else self.excess(value, Taken())
 
     def _measure(self, meter: _Meter) -> None:
         levels: list[Iterator[Any]] = [iter((self._schema,))]
@@ -124,7 +138,7 @@ class Budget:
                 meter.long()
             meter.elements += count
             # A block says how many items it has before the first of them, and each takes as much as this at least.
-            if meter.memory_bytes + count * each > self._limits.memory_bytes:
+            if meter.memory_bytes + count * each > self._most_bytes:
                 raise _Exceeded
             self._take(meter, count * (_ENTRY if is_map else _ITEM))
             for _ in range(count):
@@ -132,7 +146,7 @@ class Budget:
 
     def _take(self, meter: _Meter, memory_bytes: int) -> None:
         meter.memory_bytes += memory_bytes
-        if meter.memory_bytes > self._limits.memory_bytes or meter.elements > self._limits.elements:
+        if meter.memory_bytes > self._most_bytes or meter.elements > self._most_elements:
             raise _Exceeded
 
     # --- what need not be measured ----------------------------------------------------------------------------------
@@ -140,6 +154,8 @@ class Budget:
     def _safe_bytes(self) -> int:
         """With as many bytes as this, even the type that makes the most of a byte does not exceed the bounds."""
         limits = self._limits
+        if limits.elements is None and limits.memory_bytes is None:
+            return limits.body_bytes
         if self._recursive:  # the reference codec reads it, which takes longer than to measure it
             return 0
         worst = self._folded(self._schema).most
@@ -149,15 +165,15 @@ class Budget:
                 item = part["items"] if part["type"] == "array" else part["values"]
                 found = self._folded(item)
                 ratio = max(ratio, (found.most + _ENTRY) // max(1, found.wire_bytes))
-        if worst > limits.memory_bytes // 2:
+        if worst > self._most_bytes // 2:
             return 0
         if ratio == _WIDEST + _SIZED + _LOGICAL and not self._has_items():
             return (
                 limits.body_bytes
-                if _WIDEST * limits.body_bytes + worst <= limits.memory_bytes
+                if _WIDEST * limits.body_bytes + worst <= self._most_bytes
                 else limits.body_bytes // _WIDEST
             )
-        return min(limits.body_bytes, limits.elements, (limits.memory_bytes - worst) // ratio)
+        return min(limits.body_bytes, self._most_elements, (self._most_bytes - worst) // ratio)
 
     def _has_items(self) -> bool:
         return any(isinstance(part, dict) and part["type"] in ("array", "map") for part in walk(self._schema))

@@ -40,10 +40,11 @@ class MessageCodec(SingleObjectCodec[M]):
 
 
 def codecs_by_name(
-    classes: Mapping[str, type[Any]], store: SchemaStore, *, role: str = ""
+    classes: Mapping[str, type[Any]], store: SchemaStore, *, limits: Limits = DEFAULT_LIMITS, role: str = ""
 ) -> dict[str, MessageCodec[Any]]:
     """A codec for each message class, under each of the class's names. `role` is what their schemas are registered for."""
     by_class = {
-        message: MessageCodec(message, message.message_name, store, role=role) for message in set(classes.values())
+        message: MessageCodec(message, message.message_name, store, limits=limits, role=role)
+        for message in set(classes.values())
     }
     return {name: by_class[message] for name, message in classes.items()}

@@ -10,10 +10,10 @@ class Limits:
     """Bounds that are checked before anything is decoded, so that a few bytes cannot cost much memory or the stack."""
 
     body_bytes: int = 16 * 1024 * 1024
-    elements: int = 1_000_000
-    """Items of lists, sets and dicts in a message, all together."""
-    memory_bytes: int = 96 * 1024 * 1024
-    """What a message may take in memory, roughly."""
+    elements: int | None = 1_000_000
+    """Items of lists, sets and dicts in a message, all together. None: any number."""
+    memory_bytes: int | None = 256 * 1024 * 1024
+    """What a message may take in memory, roughly. None: whatever its body makes."""
     schema_bytes: int = 256 * 1024
     schema_depth: int = 64
     """Levels of brackets in a schema's JSON text."""
@@ -28,5 +28,6 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-STATE_LIMITS = Limits(elements=16 * 1024 * 1024, memory_bytes=1 << 30)
-"""For a state between an owner and its own disk: nobody else writes there, and the memory budget counts it."""
+"""For what anybody may send: commands, and the events of an append."""
+OWN_LIMITS = Limits(elements=None, memory_bytes=None)
+"""For what only workers write: events, outcomes, states. What was written once is read for ever, so nothing but its bytes bounds it."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from eventsource.errors import DecodeError
 from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.body import body_reader, body_writer
+from eventsource.schemas.budget import Budget, Taken
 from eventsource.schemas.limits import Limits
 from eventsource.schemas.reference import Read
 from eventsource.schemas.resolution import DEEP_SCHEMA, resolve
@@ -35,6 +36,8 @@ class SingleObjectCodec(Generic[T]):
         text = schema.text
         self._prefix = MARKER + text.fingerprint.to_bytes(8, "little")
         self._write = body_writer(schema, self._prefix, limits)
+        self._written: dict[bytes, dict[str, Any]] = {}
+        self._budgets: dict[tuple[bytes, Limits], Budget] = {}
         self._readers: dict[bytes, Callable[[bytes], T]] = {self._prefix: self._reader(text)}
 
     def encode(self, instance: T) -> bytes:
@@ -63,6 +66,24 @@ class SingleObjectCodec(Generic[T]):
         if read is None:
             read = self._add_reader(value[:PREFIX_BYTES], patience_seconds)
         return read(value)
+
+    def excess(
+        self, value: bytes, taken: Taken, limits: Limits, *, patience_seconds: float | None = None
+    ) -> str | None:
+        """Adds what an encoded value takes in memory to what others took. What exceeds the limits with it, if anything does.
+
+        Nothing is decoded. Raises what `decode` raises for the value's prefix.
+        """
+        prefix = value[:PREFIX_BYTES]
+        if prefix not in self._readers:
+            self._add_reader(prefix, patience_seconds)
+        written = self._written.get(prefix)
+        if written is None:
+            return None  # its reader refuses it
+        budget = self._budgets.get((prefix, limits))
+        if budget is None:
+            budget = self._budgets[prefix, limits] = Budget(written, PREFIX_BYTES, limits)
+        return budget.excess(value, taken)
 
     def register(self) -> None:
         """Stores the schema, acknowledged, before the first value that uses it. Again is a no-op."""
@@ -94,7 +115,9 @@ class SingleObjectCodec(Generic[T]):
     def _reader(self, text: SchemaText) -> Read:
         written = text.schema()
         self.check_written(written)
-        return body_reader(resolve(self.schema.shape, written, self.schema.names), PREFIX_BYTES, self._limits)
+        read = body_reader(resolve(self.schema.shape, written, self.schema.names), PREFIX_BYTES, self._limits)
+        self._written[MARKER + text.fingerprint.to_bytes(8, "little")] = written
+        return read
 
 
 def _refuser(text: str) -> Read:

@@ -12,7 +12,7 @@ from eventsource.errors import DecodeError
 from eventsource.schemas.avro import avro_record_name, lower
 from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.dumping import Dumping
-from eventsource.schemas.limits import STATE_LIMITS, Limits
+from eventsource.schemas.limits import OWN_LIMITS, Limits
 from eventsource.schemas.schema_text import SchemaText
 from eventsource.schemas.single_object import SingleObjectCodec
 from eventsource.schemas.store import SchemaStore
@@ -43,7 +43,7 @@ class StateCodec(SingleObjectCodec[A]):
         store: SchemaStore,
         *,
         check_defaults: bool = True,
-        limits: Limits = STATE_LIMITS,
+        limits: Limits = OWN_LIMITS,
     ) -> None:
         self.aggregate_class = aggregate_class
         self._check_defaults = check_defaults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import Any, Self
 
 import pytest
@@ -252,6 +253,18 @@ def test_no_events_and_too_many_are_refused() -> None:
     for count in (0, 1_001):
         with pytest.raises(EncodeError, match="1 to 1000"):
             pack_events([("was-put", b"")] * count)
+
+
+@pytest.mark.parametrize("count", [0, 1_001, 65_535])
+def test_an_append_of_no_events_or_too_many_fails_alone(partition: Partition, count: int) -> None:
+    event = MessageCodec(WasPut, "was-put", partition.schemas).encode(WasPut(amount=0))
+    name = b"was-put"
+    one = struct.pack(">H", len(name)) + name + struct.pack(">I", len(event)) + event
+    record = partition.record(APPEND, struct.pack(">H", count) + one * count, expected_version=0)
+    (failed, taken), _ = partition.take(record, partition.put(1))
+    assert (failed.status, failed.code) == (Status.FAILED, "DecodeError")
+    assert "1 to 1000" in failed.details
+    assert taken.status == Status.ACCEPTED
 
 
 # --- load --------------------------------------------------------------------------------------------------------
