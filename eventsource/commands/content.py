@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eventsource.commands.builtin import APPEND, LOAD, pack_events, unpack_events
 from eventsource.commands.request import Request
-from eventsource.errors import DecodeError, EncodeError, UnknownFingerprint
+from eventsource.errors import EventSourceError, Retriable, SchemaError
 from eventsource.log.headers import body_hash
 from eventsource.schemas import PREFIX_BYTES, Canonical, Malformed, SchemaStore, canonical_of
 
@@ -34,8 +34,12 @@ class ContentHashes:
             return self._last[1]
         try:
             canonical = self._appended(value) if type_ == APPEND else self._canonical(value)
-        except (Malformed, DecodeError, EncodeError, UnknownFingerprint):
+        except (Malformed, SchemaError):
             return request.body_hash  # such a command fails, whatever it holds
+        except Retriable:
+            raise
+        except EventSourceError:
+            return request.body_hash  # its decoder meets the same, and says so
         found = request.body_hash if canonical == value else body_hash(request.record.key, type_, canonical)
         self._last = request, found
         return found

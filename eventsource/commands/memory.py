@@ -16,7 +16,7 @@ from eventsource.commands.state_store import StateStore, StorePosition
 from eventsource.commands.states import AggregateStates, Current
 from eventsource.commands.store_health import StoreHealth
 from eventsource.domain.definition import AggregateDefinition
-from eventsource.errors import DecodeError, EncodeError, StateStoreFailed, UnknownFingerprint
+from eventsource.errors import EncodeError, SchemaError, StateStoreFailed
 from eventsource.schemas import StateCodec
 
 _log = structlog.get_logger("eventsource.state_store")
@@ -164,7 +164,7 @@ class PartitionMemory:
             return
         try:
             state = self._codec.decode(snapshot)
-        except (DecodeError, UnknownFingerprint) as error:
+        except SchemaError as error:
             raise StateStoreFailed(
                 f"the stored state of {self._definition.name} {aggregate_id!r} cannot be read ({error}): the store is built "
                 "anew from the log"

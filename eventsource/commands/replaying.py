@@ -21,6 +21,7 @@ from eventsource.errors import (
     ForkDetected,
     HeaderError,
     OffsetLost,
+    SchemaError,
     StateStoreFull,
     UnknownFingerprint,
 )
@@ -142,7 +143,7 @@ class PartitionReplay:
         event: Event | str
         try:
             event = self._decoder.event(record, headers, self._patience_seconds)
-        except (DecodeError, UnknownFingerprint) as error:
+        except SchemaError as error:
             self._lose_patience(error)
             event = str(error)
         self.events += 1
@@ -237,7 +238,7 @@ class PartitionReplay:
             outcome = self._outcomes.decode(record.value or b"", patience_seconds=self._patience_seconds)
             status = _status(record, outcome)
             self.plausibility.check_outcome(record, headers, outcome.version, outcome.code)
-        except (HeaderError, DecodeError, UnknownFingerprint) as error:
+        except (HeaderError, SchemaError) as error:
             self._lose_patience(error)
             self._take_foreign(record, error)
             memory.position.outcomes = record.offset + 1
