@@ -102,21 +102,25 @@ def wanted_layout(connection: PgConnection, table: ModelTable) -> Layout | None:
 def differences(connection: PgConnection, table: ModelTable) -> list[Difference] | None:
     """How a table that exists differs from its read model; None where they cannot be compared.
 
-    What is only in the table comes before what is only in the class: a name is free before it is used again.
+    What is only in the table comes before what is only in the class: a name is free before it is used again. Columns are dropped
+    after the constraints and indexes that contain them, and names that the class gives are taken before Postgres chooses others.
     """
     wanted = wanted_layout(connection, table)
     if wanted is None:
         return None
     found = read_layout(connection, table.identifier)
-    old_constraints, new_constraints = _unmatched(found.constraints, wanted.constraints, table.constraint_names)
+    old_constraints, new_constraints = _unmatched(
+        found.constraints, wanted.constraints, table.constraint_names | frozenset(wanted.indexes)
+    )
     old_indexes, new_indexes = _unmatched(found.indexes, wanted.indexes, frozenset(wanted.indexes))
     return [
         *_of_columns(table, found, wanted),
         *(_surplus("constraint", name, text, table.drop_constraint(name)) for name, text in old_constraints.items()),
         *(_surplus("index", name, text, table.drop_index(name)) for name, text in old_indexes.items()),
+        *(_surplus_column(table, name, column) for name, column in found.columns.items() if name not in wanted.columns),
         *(
             _missing("constraint", name, text, table.add_constraint(name, text))
-            for name, text in new_constraints.items()
+            for name, text in sorted(new_constraints.items(), key=lambda one: one[0] not in table.constraint_names)
         ),
         *(_missing("index", name, text, table.create_index(name)) for name, text in new_indexes.items()),
     ]
@@ -126,18 +130,23 @@ def _surplus(what: str, name: str, definition: str, statement: sql.Composed) -> 
     return Difference(f"the {what} {name!r} of the table, {definition}, is not in the class", (statement,))
 
 
+def _surplus_column(table: ModelTable, name: str, column: Column) -> Difference:
+    return Difference(
+        f"the column {name!r} of the table is not in the class",
+        (table.drop_column(name),),
+        blocks=column.not_null and column.default is None,
+    )
+
+
 def _missing(what: str, name: str, definition: str, statement: sql.Composed) -> Difference:
     return Difference(f"the {what} {name!r} of the class, {definition}, is not in the table", (statement,))
 
 
 def _of_columns(table: ModelTable, found: Layout, wanted: Layout) -> Iterator[Difference]:
-    for name in [*wanted.columns, *(name for name in found.columns if name not in wanted.columns)]:
-        is_there, should = found.columns.get(name), wanted.columns.get(name)
+    for name, should in wanted.columns.items():
+        is_there = found.columns.get(name)
         if is_there is None:
             yield Difference(f"the column {name!r} of the class is not in the table", blocks=True)
-        elif should is None:
-            filled = is_there.not_null and is_there.default is None
-            yield Difference(f"the column {name!r} of the table is not in the class", blocks=filled)
         elif (is_there.type, is_there.not_null) != (should.type, should.not_null):
             yield Difference(
                 f"the column {name!r} is {_described(is_there)} in the table and {_described(should)} in the class",

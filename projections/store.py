@@ -138,8 +138,8 @@ class ProjectionStore:
     def empty(self, connection: PgConnection, topics: Sequence[Topic]) -> list[str]:
         """Leaves the table empty and as the class asks for it, and all positions at the start.
 
-        Returns what was changed. A table whose columns differ is dropped and made again; otherwise it keeps what others have
-        on it, such as grants and views, and indexes, constraints and defaults are changed in place.
+        Returns what was changed. A table that lacks a column, or has it of another type, is dropped and made again; otherwise it
+        keeps what others have on it, such as grants and views, and is changed in place.
         """
         registered = self.registry.find(connection, self.name)
         is_same = registered is not None and registered.table == self.table.name and self.table.exists(connection)

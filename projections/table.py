@@ -79,17 +79,26 @@ class ModelTable:
         return sql.SQL("DROP INDEX {}").format(sql.Identifier(self.schema, name))
 
     def add_constraint(self, name: str, definition: str) -> sql.Composed:
-        """The statement that adds a constraint, defined as the catalog shows it; `itself` is the table."""
+        """The statement that adds a constraint, defined as the catalog shows it; `itself` is the table.
+
+        Postgres chooses the name where the class gives none: the table may use the generated one for another constraint.
+        """
         before, references, after = definition.partition("REFERENCES itself(")
         # the catalog's own text of the class's constraint
         parts: list[sql.Composable] = [sql.SQL(before)]
         if references:
             parts += [sql.SQL("REFERENCES "), self.identifier, sql.SQL("("), sql.SQL(after)]
+        if name not in self.constraint_names:
+            return self._alter(sql.SQL("ADD {}").format(sql.Composed(parts)))
         return self._alter(sql.SQL("ADD CONSTRAINT {} {}").format(sql.Identifier(name), sql.Composed(parts)))
 
     def drop_constraint(self, name: str) -> sql.Composed:
         """The statement that drops a constraint of the table."""
         return self._alter(sql.SQL("DROP CONSTRAINT {}").format(sql.Identifier(name)))
+
+    def drop_column(self, name: str) -> sql.Composed:
+        """The statement that drops a column of the table."""
+        return self._alter(sql.SQL("DROP COLUMN {}").format(sql.Identifier(name)))
 
     def set_default(self, column: str, expression: str | None) -> sql.Composed:
         """The statement that sets a column's default to an expression as the catalog shows it, or takes it away."""

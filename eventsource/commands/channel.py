@@ -130,7 +130,7 @@ class Channel:
         address: tuple[str, bytes],
         registering: Future[None] | None,
     ) -> bool:
-        """Whether it is sent later; see `DeferredSends`."""
+        """Whether the caller must not send it: it is sent later, see `DeferredSends`, or its time was over before that was clear."""
         if registering is None and not len(self._deferred):
             return False
         pending.hold(
@@ -142,8 +142,8 @@ class Channel:
         later = partial(self._send_later, pending, observed, send)
         if self._deferred.defer(address, registering, later, partial(self._fail, pending, observed)):
             return True
-        pending.release()
-        return False
+        # Where it has expired meanwhile, its error says that nothing was sent.
+        return not pending.release()
 
     def _send_later(self, pending: Pending[Any], observed: ObservedRequest, send: Callable[..., object]) -> None:
         if not pending.release():  # it has expired, or the client was closed

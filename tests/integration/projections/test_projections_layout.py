@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     Numeric,
@@ -294,3 +295,60 @@ def test_an_integer_key_that_an_earlier_release_made_serial_is_no_difference(sto
     tables(f"ALTER TABLE laid ADD COLUMN id {serial} PRIMARY KEY")
     assert store.prepare(topics(store)) == []
     assert emptied(store) == []
+
+
+NEIGHBOURS: dict[str, Any] = {
+    "checks": lambda: [CheckConstraint("n < 100"), CheckConstraint("n > 0")],
+    "uniques": lambda: [UniqueConstraint("n", deferrable=True), UniqueConstraint("n")],
+    "foreign keys": lambda: [
+        ForeignKeyConstraint(["name"], ["laid.id"]),
+        ForeignKeyConstraint(["name"], ["laid.id"], ondelete="CASCADE"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_a_constraint_without_a_name_is_added_beside_any_other(store_of, tables, name):
+    both = store_of(projection(*NEIGHBOURS[name]()))
+    both.prepare(topics(both))
+    for i in range(2):
+        one = store_of(projection(NEIGHBOURS[name]()[i]))
+        tables("DROP TABLE laid CASCADE")  # made again, it has the name that Postgres gives to the first of both
+        for store in (one, both):
+            assert emptied(store) != [] or store is one
+            assert store.prepare(topics(store)) == []
+            assert emptied(store) == []
+
+
+@pytest.mark.parametrize(
+    "additions",
+    [
+        ["ADD mine int"],
+        ["ADD mine int NOT NULL DEFAULT 3"],
+        ["ADD mine int NOT NULL"],
+        ["ADD mine int UNIQUE CHECK (mine > 0)", "ADD CHECK (mine > n)", "ADD UNIQUE (n, mine)"],
+    ],
+)
+def test_a_rebuild_drops_a_column_that_is_only_in_the_table_and_keeps_the_rest(store_of, tables, additions):
+    store = store_of(VARIANTS["index"]())
+    store.prepare(topics(store))
+    tables("CREATE VIEW seen AS SELECT id FROM laid")
+    tables("GRANT SELECT ON laid TO PUBLIC")
+    for addition in additions:
+        tables(f"ALTER TABLE laid {addition}")
+    tables("CREATE INDEX of_mine ON laid (mine, n)")
+    assert "the column 'mine' of the table is not in the class" in found(store)
+    emptied(store)
+    assert tables("SELECT has_table_privilege('public', 'laid', 'SELECT')") == [(True,)]
+    assert tables("SELECT * FROM seen") == []
+    assert store.prepare(topics(store)) == []
+
+
+def test_a_column_that_is_only_in_the_table_is_logged_with_the_statement_that_drops_it(store_of, tables):
+    store = store_of(VARIANTS["plain"]())
+    store.prepare(topics(store))
+    tables("ALTER TABLE laid ADD mine int")
+    (text,) = store.prepare(topics(store))
+    assert text.endswith(f': ALTER TABLE "{store.schema}"."laid" DROP COLUMN "mine"')
+    tables(text.rpartition(": ")[2])
+    assert store.prepare(topics(store)) == []
