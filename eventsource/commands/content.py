@@ -19,7 +19,7 @@ class ContentHashes:
         self._plain: set[bytes] = set()  # prefixes of values whose form is their own
 
     def of(self, request: Request, *, look: bool = True) -> bytes:
-        """The hash that goes into the log: over the canonical form of the value, which for most commands is the value itself.
+        """The hash by which a repetition is known: over the canonical form of the value, which for most is the value itself.
 
         Without `look`, no schema is asked for: the value is its own form unless one with the same schema was seen before.
         """
@@ -45,7 +45,7 @@ class ContentHashes:
         return found
 
     def differs(self, request: Request, known_hash: bytes) -> bool:
-        """Whether the command's id was used for another content. Earlier versions took the hash of the value as it was sent."""
+        """Whether the command's id was used for another content. Earlier versions left the hash of the value as it was sent alone."""
         return known_hash != request.body_hash and known_hash != self.of(request)
 
     def _appended(self, value: bytes) -> bytes:

@@ -13,6 +13,7 @@ from eventsource.domain import Event
 from eventsource.domain.definition import AggregateDefinition
 from eventsource.errors import DecodeError, MessageTooLarge
 from eventsource.log.headers import (
+    CONTENT_HASH,
     EMPTY_TRAIL,
     EVENT_FIXED,
     NO_TRAIL_BYTES,
@@ -23,6 +24,7 @@ from eventsource.log.headers import (
     source_header,
     trail_bytes,
     type_header,
+    with_content_hash,
 )
 from eventsource.log.partitioner import short_key
 from eventsource.log.record import Outgoing
@@ -102,8 +104,13 @@ class FactRecords:
         command_id, traceparent, count = headers.command_id, headers.traceparent, len(events)
         trail = NO_TRAIL_BYTES if headers.trail is EMPTY_TRAIL else trail_bytes(_passed_on(headers.trail))
         other_bytes = _HEADER_BYTES + 4 * len(command_id) + len(self.source) + len(command.key) + len(trail)
+        extras: list[tuple[str, bytes]] = []
         if traceparent is not None:
+            extras.append((TRACE_PARENT, traceparent))
             other_bytes += len(traceparent)
+        if content_hash != request.body_hash:
+            extras.append((CONTENT_HASH, content_hash))
+            other_bytes += len(CONTENT_HASH) + len(content_hash)
         own: list[Event] = []
         records: list[Outgoing] = []
         written: Written = []
@@ -111,10 +118,10 @@ class FactRecords:
             write, ce_type, read, in_log = self._by_class[type(event)]
             value = write(event)
             outgoing = self._event(
-                command, command_id, content_hash, trail, ce_type, value, version + index, index, count
+                command, command_id, request.body_hash, trail, ce_type, value, version + index, index, count
             )
-            if traceparent is not None:
-                outgoing = outgoing._replace(headers=[*outgoing.headers, (TRACE_PARENT, traceparent)])
+            if extras:
+                outgoing = outgoing._replace(headers=[*outgoing.headers, *extras])
             # What is far from the limit need not be counted to the byte.
             if len(value) + len(ce_type[1]) + other_bytes > self._max_bytes:
                 self._check_size(event, outgoing)
@@ -140,11 +147,13 @@ class FactRecords:
             record.partition,
             record.offset,
             record.timestamp_ms,
-            content_hash,
+            request.body_hash,
             _passed_on(trail),
         )
         ce_type = self._command_types.get(headers.type) or type_header(headers.type)
         written = fact_headers(self._source, ce_type, headers.command_id, outcome.version, es, headers.traceparent)
+        if content_hash != request.body_hash:
+            written = with_content_hash(written, content_hash)
         value = self._outcomes.encode(outcome)
         return Outgoing(self._outcomes_topic, self._partition, short_key(record.key), value, written)
 

@@ -152,7 +152,7 @@ class PartitionReplay:
         if known is None or known.status is Status.ACCEPTED:  # not over the answer that half of it is missing
             memory.known.remember_accepted(
                 headers.command_id,
-                headers.body_hash,
+                headers.content_hash or headers.body_hash,
                 headers.version,
                 record.offset,
                 headers.time_ms,
@@ -247,7 +247,7 @@ class PartitionReplay:
         memory.known.remember(
             headers.command_id,
             Answer(
-                headers.body_hash,
+                headers.content_hash or headers.body_hash,
                 status,
                 outcome.version,
                 self._offset_of(record, outcome),
@@ -345,7 +345,7 @@ class PartitionReplay:
         self._memory.known.remember(
             headers.command_id,
             Answer(
-                headers.body_hash,
+                headers.content_hash or headers.body_hash,
                 Status.FAILED,
                 headers.version,
                 -1,

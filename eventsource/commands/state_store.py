@@ -24,7 +24,7 @@ from eventsource.forks import KeptInChildren
 
 _log = structlog.get_logger("eventsource.state_store")
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _OTHER_CODE: Final = "it is of another version of the code"
 _IDENTITY: Final = b"m"
 _POSITION: Final = b"p"

@@ -8,7 +8,9 @@ from typing import Any, Final, TypeVar
 
 from eventsource.errors import HeaderError
 from eventsource.log.headers import (
+    BODY_HASH_BYTES,
     COMMAND_FIXED,
+    CONTENT_HASH,
     EMPTY_TRAIL,
     ES_VERSION,
     EVENT_FIXED,
@@ -129,6 +131,7 @@ def read_event_headers(headers: Headers) -> EventHeaders:
             time_ms,
             hash_,
             EMPTY_TRAIL if es[EVENT_FIXED.size :] == NO_TRAIL_BYTES else _read_trail(es, EVENT_FIXED.size),
+            _content_hash(fields),
         )
     except (ValueError, KeyError, AttributeError, TypeError):
         raise _event_header_error(fields) from None
@@ -167,7 +170,13 @@ def read_outcome_headers(headers: Headers) -> OutcomeHeaders:
         time_ms=time_ms,
         body_hash=hash_,
         trail=_read_trail(es, EVENT_FIXED.size),
+        content_hash=_content_hash(fields),
     )
+
+
+def _content_hash(fields: Mapping[str, bytes | None]) -> bytes:
+    value = fields.get(CONTENT_HASH)
+    return value if value is not None and len(value) == BODY_HASH_BYTES else b""
 
 
 def _text(fields: Mapping[str, bytes | None], name: str) -> str:

@@ -32,6 +32,7 @@ MAX_COMMAND_ID_BYTES: Final = 1_024
 MAX_TEXT_BYTES: Final = 0xFFFF
 """The longest correlation id, causation id, actor, and name or value of metadata: a uint16 counts them."""
 NO_CLIENT: Final = bytes(16)
+CONTENT_HASH: Final = "es_content"  # there only where it differs from the body hash
 TRACE_PARENT: Final = "traceparent"  # W3C Trace Context; there only when the trace is sampled
 _SPEC_VERSION_HEADER: Final = ("ce_specversion", SPEC_VERSION)
 NO_TRAIL_BYTES: Final = bytes(6)  # three empty texts
@@ -101,6 +102,8 @@ class EventHeaders:
     time_ms: int
     body_hash: bytes
     trail: Trail
+    content_hash: bytes
+    """The hash over the canonical form of the command's value; empty where it is the body hash."""
 
     def __init__(  # written out: compiled, it is half of the one that is made at run time
         self,
@@ -115,6 +118,7 @@ class EventHeaders:
         time_ms: int,
         body_hash: bytes,
         trail: Trail = EMPTY_TRAIL,
+        content_hash: bytes = b"",
     ) -> None:
         self.command_id = command_id
         self.index = index
@@ -127,6 +131,7 @@ class EventHeaders:
         self.time_ms = time_ms
         self.body_hash = body_hash
         self.trail = trail
+        self.content_hash = content_hash
 
     @property
     def ce_id(self) -> str:
@@ -146,6 +151,7 @@ class OutcomeHeaders:
     time_ms: int
     body_hash: bytes
     trail: Trail = EMPTY_TRAIL
+    content_hash: bytes = b""
 
 
 def body_hash(key: bytes, type_: str, body: bytes) -> bytes:
@@ -251,14 +257,21 @@ def event_headers(headers: EventHeaders) -> Headers:
     """The Kafka headers of an event, written from scratch."""
     es = event_es(*headers.origin, headers.time_ms, headers.body_hash, trail_bytes(headers.trail))
     ce_type = type_header(headers.type, headers.revision)
-    return fact_headers(source_header(headers.source), ce_type, headers.ce_id, headers.version, es)
+    written = fact_headers(source_header(headers.source), ce_type, headers.ce_id, headers.version, es)
+    return with_content_hash(written, headers.content_hash)
 
 
 def outcome_headers(headers: OutcomeHeaders) -> Headers:
     """The Kafka headers of an outcome, written from scratch."""
     es = outcome_es(*headers.origin, headers.time_ms, headers.body_hash, headers.trail)
     source, ce_type = source_header(headers.source), type_header(headers.type)
-    return fact_headers(source, ce_type, headers.command_id, headers.version, es)
+    written = fact_headers(source, ce_type, headers.command_id, headers.version, es)
+    return with_content_hash(written, headers.content_hash)
+
+
+def with_content_hash(headers: Headers, content_hash: bytes) -> Headers:
+    """The headers of an event or outcome with this hash, if it is not empty. Readers of earlier versions ignore it."""
+    return [*headers, (CONTENT_HASH, content_hash)] if content_hash else headers
 
 
 def trail_bytes(trail: Trail) -> bytes:

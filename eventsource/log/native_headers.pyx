@@ -104,6 +104,7 @@ cdef struct Fields:
     Text sequence
     Text es
     Text traceparent
+    bint unusual  # a header is there that only Python's reader reads
 
 
 cdef void find_fields(RawHeaders headers, Fields *found) noexcept:
@@ -114,6 +115,7 @@ cdef void find_fields(RawHeaders headers, Fields *found) noexcept:
     cdef Text nothing
     nothing.at, nothing.size = NULL, -1
     found.id = found.source = found.type = found.sequence = found.es = found.traceparent = nothing
+    found.unusual = False
     for _ in range(headers.count):
         memcpy(lengths, at, 8)
         name = at + 8
@@ -132,6 +134,8 @@ cdef void find_fields(RawHeaders headers, Fields *found) noexcept:
             found.sequence = text
         elif lengths[0] == 11 and memcmp(name, b"traceparent", 11) == 0:
             found.traceparent = text
+        elif lengths[0] == 10 and memcmp(name, b"es_content", 10) == 0:
+            found.unusual = True
 
 
 cdef inline uint64_t read_uint64(const char *at) noexcept:
@@ -263,7 +267,7 @@ def read_event(RawHeaders headers not None, type cls not None, type origin_cls n
     if fields.es.size < EVENT_BYTES + NO_TRAIL_BYTES or fields.id.size < 0 or fields.type.size < 0 or fields.source.size < 0:
         return None
     cdef const char *es = fields.es.at
-    if es[0] != VERSION or es[1] != 0 or es[2] != EVENT:
+    if fields.unusual or es[0] != VERSION or es[1] != 0 or es[2] != EVENT:
         return None
     # <command id>/<i>.<n>, from behind
     cdef const char *id_at = fields.id.at

@@ -65,8 +65,9 @@ EVENTS = st.builds(
     time_ms=INT64,
     body_hash=st.binary(min_size=8, max_size=8),
     trail=TRAILS,
+    content_hash=st.just(b"") | st.binary(min_size=8, max_size=8),
 )
-NAMES = st.sampled_from(["es", "ce_id", "ce_type", "ce_source", "ce_sequence", "traceparent", "x", "ö"])
+NAMES = st.sampled_from(["es", "es_content", "ce_id", "ce_type", "ce_source", "ce_sequence", "traceparent", "x", "ö"])
 VALUES = (
     st.none() | st.binary(max_size=70) | st.sampled_from([b"a/1.2", b"a/b/1.2.3", b"/.", b"t.v2", b"t.v", b"+1", b" 7"])
 )

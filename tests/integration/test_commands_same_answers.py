@@ -11,8 +11,7 @@ import pytest
 from eventsource.commands.handling import CommandHandling
 from eventsource.commands.reply import Reply
 from eventsource.commands.status import Status
-from eventsource.log.headers import body_hash
-from tests.counter_log import EVENTS, OUTCOMES, Begin, Count, Counted, Log
+from tests.counter_log import OUTCOMES, Begin, Count, Counted, Log
 
 
 def workload() -> list[tuple[str, Any, str, int | None]]:
@@ -101,19 +100,3 @@ def test_a_command_whose_dict_comes_in_another_order_is_the_same_command() -> No
     (first,) = log.take(owner, log.command("append", Counted(notes=one), "a", 2))
     (again,) = log.take(log.owner(), log.command("append", Counted(notes=other), "a", 2))
     assert again._replace(body_hash=first.body_hash) == first
-
-
-def test_a_repetition_of_a_command_that_a_version_before_handled_is_known() -> None:
-    log = Log()
-    owner = log.owner()
-    log.take(owner, log.command("begun", Begin()))
-    record = log.command("old", Count(notes={"tea": 1.0, "pot": 2.0}))
-    first = log.take(owner, record)
-    event = log.records[EVENTS].pop()
-    headers = dict(event.headers)
-    es = headers["es"] or b""
-    as_sent = body_hash(record.key, "count", record.value or b"")
-    assert es[39:47] != as_sent
-    headers["es"] = es[:39] + as_sent + es[47:]  # that version took the hash of the bytes
-    log.records[EVENTS].append(event._replace(headers=tuple(headers.items())))
-    assert log.take(log.owner(), record) == first

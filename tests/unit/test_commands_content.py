@@ -1,4 +1,4 @@
-"""What a command says is found by its writer's schema; one that cannot be had fails that command alone."""
+"""What a command says, and by which hashes it is known again: of its bytes, and of its content, which its writer's schema shows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import pytest
 
 from eventsource.commands.status import Status
 from eventsource.errors import AccessDenied, BrokerUnavailable, EventSourceError, FingerprintConflict
+from eventsource.log.headers import body_hash
 from eventsource.log.record import Record
 from eventsource.schemas import written_fingerprint
 from eventsource.schemas.schema_text import SchemaText
-from tests.counter_log import EVENTS, Begin, Count, Counted, Log
+from tests.counter_log import EVENTS, OUTCOMES, Begin, Count, Counted, Log
 
 
 @pytest.fixture
@@ -98,3 +99,63 @@ def test_an_event_of_a_schema_in_conflict_stops_its_aggregate_alone(log: Log, mo
     owner = log.owner()
     assert set(owner.states.stopped) == {"a"}
     assert "another text stands there" in owner.states.stopped["a"]
+
+
+ANSWERED = ("accepted", "none", "rejected", "append")
+
+
+def commands_in_two_orders(log: Log) -> list[Record]:
+    """Commands whose values are not their own canonical form, one for each kind of answer."""
+    notes = {"tea": 1.0, "pot": 2.0}
+    times = {"accepted": 1, "none": 0, "rejected": -1}
+    return [
+        log.command(name, Counted(notes=notes), "a", 2)
+        if name == "append"
+        else log.command(name, Count(times=times[name], notes=notes))
+        for name in ANSWERED
+    ]
+
+
+def test_a_version_before_finds_the_hash_of_the_bytes_where_it_looks_for_it(log: Log) -> None:
+    owner = log.owner()
+    batch = commands_in_two_orders(log)
+    log.take(owner, *batch)
+    left = {
+        (dict(record.headers)["ce_id"] or b"").decode().partition("/")[0]: dict(record.headers)
+        for record in [*log.records[EVENTS], *log.records[OUTCOMES]]
+    }
+    for record in batch:
+        name = (dict(record.headers)["ce_id"] or b"").decode()
+        as_sent = body_hash(record.key, (dict(record.headers)["ce_type"] or b"").decode(), record.value or b"")
+        assert (left[name]["es"] or b"")[39:47] == as_sent
+        assert left[name]["es_content"] not in (None, as_sent)
+    assert "es_content" not in left["begin-a"]
+
+
+def test_a_repetition_of_a_command_that_a_version_before_handled_is_known(log: Log) -> None:
+    owner = log.owner()
+    batch = commands_in_two_orders(log)
+    first = log.take(owner, *batch)
+    for topic in (EVENTS, OUTCOMES):  # that version wrote no hash besides that of the bytes
+        log.records[topic] = [
+            record._replace(headers=tuple(header for header in record.headers if header[0] != "es_content"))
+            for record in log.records[topic]
+        ]
+    assert log.take(log.owner(), *batch) == first
+
+
+@pytest.mark.parametrize("hash_", [None, b"", b"short", bytes(9)])
+def test_a_content_hash_of_another_length_is_ignored(log: Log, hash_: bytes | None) -> None:
+    owner = log.owner()
+    batch = commands_in_two_orders(log)
+    first = log.take(owner, *batch)
+    for topic in (EVENTS, OUTCOMES):
+        log.records[topic] = [
+            record._replace(
+                headers=tuple((name, hash_ if name == "es_content" else value) for name, value in record.headers)
+            )
+            for record in log.records[topic]
+        ]
+    successor = log.owner()
+    assert successor.states.stopped == {}
+    assert log.take(successor, *batch) == first

@@ -27,6 +27,7 @@ PARTITIONS = st.integers(0, 2**31 - 1)
 TRAILS = st.builds(Trail, TEXTS, TEXTS, TEXTS, st.dictionaries(IDS, TEXTS, max_size=4))
 ORIGINS = st.builds(Origin, st.binary(min_size=16, max_size=16), PARTITIONS, COUNTS)
 HASHES = st.binary(min_size=8, max_size=8)
+CONTENT_HASHES = st.just(b"") | HASHES
 NAMES = st.from_regex(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", fullmatch=True)
 
 
@@ -78,13 +79,14 @@ def test_command_headers_survive_the_wire(headers: CommandHeaders) -> None:
         INT64,
         HASHES,
         TRAILS,
+        CONTENT_HASHES,
     )
 )
 def test_event_headers_survive_the_wire(headers: EventHeaders) -> None:
     assert read_event_headers(event_headers(headers)) == headers
 
 
-@given(st.builds(OutcomeHeaders, IDS, NAMES, IDS, COUNTS, ORIGINS, INT64, HASHES, TRAILS))
+@given(st.builds(OutcomeHeaders, IDS, NAMES, IDS, COUNTS, ORIGINS, INT64, HASHES, TRAILS, CONTENT_HASHES))
 def test_outcome_headers_survive_the_wire(headers: OutcomeHeaders) -> None:
     assert read_outcome_headers(outcome_headers(headers)) == headers
 
