@@ -65,12 +65,13 @@ class Difference:
     """Something in which a table is not what its read model asks for.
 
     `statements` make it so, in this order; there are none where only a new table helps. `blocks` says that a projection must not
-    write into the table as it is.
+    write into the table as it is, `of_shape` that it is in columns or constraints, which the digest of a shape is made of.
     """
 
     text: str
     statements: tuple[sql.Composed, ...] = ()
     blocks: bool = False
+    of_shape: bool = True
 
     def describe(self, connection: PgConnection) -> str:
         """The difference, with the statements that remove it."""
@@ -127,7 +128,11 @@ def differences(connection: PgConnection, table: ModelTable) -> list[Difference]
 
 
 def _surplus(what: str, name: str, definition: str, statement: sql.Composed) -> Difference:
-    return Difference(f"the {what} {name!r} of the table, {definition}, is not in the class", (statement,))
+    return Difference(
+        f"the {what} {name!r} of the table, {definition}, is not in the class",
+        (statement,),
+        of_shape=what == "constraint",
+    )
 
 
 def _surplus_column(table: ModelTable, name: str, column: Column) -> Difference:
@@ -139,7 +144,11 @@ def _surplus_column(table: ModelTable, name: str, column: Column) -> Difference:
 
 
 def _missing(what: str, name: str, definition: str, statement: sql.Composed) -> Difference:
-    return Difference(f"the {what} {name!r} of the class, {definition}, is not in the table", (statement,))
+    return Difference(
+        f"the {what} {name!r} of the class, {definition}, is not in the table",
+        (statement,),
+        of_shape=what == "constraint",
+    )
 
 
 def _of_columns(table: ModelTable, found: Layout, wanted: Layout) -> Iterator[Difference]:
@@ -156,6 +165,7 @@ def _of_columns(table: ModelTable, found: Layout, wanted: Layout) -> Iterator[Di
             yield Difference(
                 f"the column {name!r} has the default {is_there.default} in the table and {should.default} in the class",
                 (table.set_default(name, should.default),),
+                of_shape=False,
             )
 
 

@@ -25,7 +25,7 @@ from projections.decoding import BatchDecoder
 from projections.definition import ProjectionDefinition
 from projections.feed import Feed
 from projections.plan import Plan
-from projections.status import projection_statuses
+from projections.status import State, projection_statuses
 from projections.store import ProjectionStore, Topic
 
 Progress = Callable[[int, int], None]
@@ -87,9 +87,11 @@ def rebuild(
 def rebuild_if_changed(app: App, name: str, settings: Settings) -> RebuildReport | None:
     """Rebuilds the projection if its table is not what the class asks for: another revision, shape, topic, index or constraint.
 
-    Returns None where it is, or where nothing was built yet. Raises what `rebuild` raises.
+    Returns None where it is, or where nothing was built yet. Raises what `rebuild` raises, `ReadModelRebuilding` among it.
     """
     (status,) = projection_statuses(app, settings, only=name)
+    if status.state is State.REBUILDING:  # what its table is to be is not known before that ends
+        raise _rebuilding_already(name)
     return rebuild(app, name, settings) if status.changed else None
 
 
@@ -102,6 +104,12 @@ def find_projection(app: App, name: str) -> ProjectionDefinition[Any]:
         remedy = f"choose among {', '.join(known)}" if known else "give it one with consumers=[…]"
         raise SettingsError(f"app {app.name!r} has no projection {name!r}: {remedy}")
     return definition
+
+
+def _rebuilding_already(name: str) -> ReadModelRebuilding:
+    return ReadModelRebuilding(
+        f"the read model of projection {name!r} is being rebuilt already: wait until that is done, or end it first"
+    )
 
 
 def _no_progress(_done: int, _total: int) -> None:
@@ -161,9 +169,7 @@ class _Replay:
         with store.database.errors():
             connection = store.database.connection()
             if not try_lock_for_session(connection, rebuilding):
-                raise ReadModelRebuilding(
-                    f"the read model of projection {store.name!r} is being rebuilt already: wait until that is done, or end it first"
-                )
+                raise _rebuilding_already(store.name)
             self._wait_for_batches(connection)
         try:
             yield

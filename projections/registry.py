@@ -14,13 +14,21 @@ TABLE = "eventsource_projections"
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What a table was built by: `shape` is a digest of its columns and keys, `topics` are those that its rows came from."""
+    """What a table was built by: `topics` are those that its rows came from.
+
+    `shape` is a digest of its columns, keys and constraints as the class writes them. Where a class was written otherwise and the
+    comparison found the same table, its digest is added after a space: workers and readers of both may run.
+    """
 
     name: str
     revision: int
     table: str
     shape: str
     topics: tuple[str, ...]
+
+    def has_shape(self, digest: str) -> bool:
+        """Whether the table is known to be of that shape."""
+        return digest in self.shape.split()
 
 
 class Registry:

@@ -17,6 +17,7 @@ from eventsource.log.admin import LogAdmin
 from eventsource.settings import Settings
 from projections.definition import ProjectionDefinition
 from projections.feed import find_topics
+from projections.layout import Difference
 from projections.plan import Plan
 from projections.registry import Registered
 from projections.store import ProjectionStore, Topic, outdated_by
@@ -94,7 +95,10 @@ def _status(plan: Plan, database: Database, admin: LogAdmin) -> ProjectionStatus
         registered, positions = _stored(store, connection)
         rebuilding = not try_share_for_transaction(connection, store.lock)
         exists = store.table.exists(connection)
-        found = store.differences(connection) if registered is not None and exists and not rebuilding else []
+        found: list[Difference] | None = []
+        if registered is not None and exists and not rebuilding:
+            found = store.differences(connection)
+            registered = store.accepted(registered, found)
         described = (_NOT_COMPARED,) if found is None else tuple(one.describe(connection) for one in found)
     usable = exists and not any(one.blocks for one in found or ())
     position = sum_reached(positions, topics, ends)

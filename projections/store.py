@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -75,8 +75,12 @@ class ProjectionStore:
             if registered.revision == self.revision and registered.table == self.table.name:
                 self._check_exists(connection)
                 found = self.differences(connection)
-                if registered.shape != self.table.shape or any(one.blocks for one in found or ()):
+                accepted = self.accepted(registered, found)
+                if not accepted.has_shape(self.table.shape) or any(one.blocks for one in found or ()):
                     raise self._outdated(other_than(found))
+                if accepted != registered:
+                    self.registry.record(connection, accepted)
+                registered = accepted
             self.check(registered)
             self._check_positions(connection, registered, topics)
             return self._make_indexes(connection)
@@ -84,6 +88,13 @@ class ProjectionStore:
     def differences(self, connection: PgConnection) -> list[Difference] | None:
         """How the table differs from the class; None where the user may not make the temporary table that this takes."""
         return differences(connection, self.table)
+
+    def accepted(self, registered: Registered, found: Sequence[Difference] | None) -> Registered:
+        """What is recorded, and the shape of this class too where the comparison shows that the table has it."""
+        is_this = registered.revision == self.revision and registered.table == self.table.name
+        if not is_this or registered.has_shape(self.table.shape) or found is None or any(one.of_shape for one in found):
+            return registered
+        return replace(registered, shape=f"{registered.shape} {self.table.shape}")
 
     def _make_indexes(self, connection: PgConnection) -> list[str]:
         try:
@@ -144,7 +155,7 @@ class ProjectionStore:
         registered = self.registry.find(connection, self.name)
         is_same = registered is not None and registered.table == self.table.name and self.table.exists(connection)
         found = self.differences(connection) if is_same else None
-        fits = is_same and registered is not None and registered.shape == self.table.shape
+        fits = is_same and registered is not None and registered.has_shape(self.table.shape)
         if found is not None:
             fits = all(one.statements for one in found)
         if not fits:
@@ -175,9 +186,7 @@ class ProjectionStore:
             for topic in added:
                 self.positions.begin(connection, self.name, self.revision, topic.name, topic.id, topic.partitions)
             names = tuple(sorted({*registered.topics, *(topic.name for topic in topics)}))
-            self.registry.record(
-                connection, Registered(self.name, self.revision, self.table.name, self.table.shape, names)
-            )
+            self.registry.record(connection, replace(registered, topics=names))
 
     def _check_topic(self, topic: Topic, found: Sequence[Position]) -> None:
         if any(position.topic_id != topic.id for position in found):
@@ -278,7 +287,7 @@ def outdated_by(registered: Registered | None, definition: ProjectionDefinition[
         return f"it was built by revision {registered.revision}, and this is revision {definition.revision}"
     if registered.table != table.name:
         return f"it was built into the table {registered.table!r}, and this one is {table.name!r}"
-    if registered.shape != table.shape:
+    if not registered.has_shape(table.shape):
         return other_than(None)
     return None
 

@@ -26,9 +26,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from eventsource.app import App
 from eventsource.consuming.database import Database
-from eventsource.errors import ReadModelOutdated
+from eventsource.consuming.locks import lock_for_session
+from eventsource.errors import ReadModelOutdated, ReadModelRebuilding
+from eventsource.log.admin import LogAdmin
 from projections import Projection, ReadModel, projects, rebuild
+from projections.feed import find_topics
 from projections.plan import Plan
+from projections.reader import ProjectionReader
+from projections.rebuild import rebuild_if_changed
 from projections.status import State, projection_statuses
 from projections.store import ProjectionStore, Topic
 
@@ -352,3 +357,46 @@ def test_a_column_that_is_only_in_the_table_is_logged_with_the_statement_that_dr
     assert text.endswith(f': ALTER TABLE "{store.schema}"."laid" DROP COLUMN "mine"')
     tables(text.rpartition(": ")[2])
     assert store.prepare(topics(store)) == []
+
+
+def test_a_constraint_that_is_only_written_otherwise_is_no_difference_to_worker_reader_and_list(
+    log, store_of, settings, tables
+):
+    first, second = (projection(CheckConstraint(text, name="positive")) for text in ("n>0", "n > 0"))
+    before, after = store_of(first), store_of(second)
+    admin = LogAdmin(settings.kafka.client_config(), request_timeout_seconds=settings.kafka.request_timeout_seconds)
+    topics = find_topics(before.plan, admin)
+    admin.close()
+    before.prepare(topics)
+    tables("CREATE INDEX mine ON laid (n)")  # something else that differs, and does not matter to the shape
+    app = App("bank", aggregates=[Account], consumers=[second], partitions=4)
+    assert projection_statuses(app, settings)[0].state is State.CAUGHT_UP
+    after.prepare(topics)
+    for store in (before, after):  # while both versions of the code run
+        store.prepare(topics)
+        store.read_positions(topics)
+        reader = ProjectionReader(store.plan, settings)
+        with reader.session() as session:
+            assert session.execute(text("SELECT count(*) FROM laid")).scalar() == 0
+        reader.close()
+    emptied(after)
+    with pytest.raises(ReadModelOutdated):  # the rebuild is of the one class alone
+        before.read_positions(topics)
+
+
+def test_a_class_that_is_written_otherwise_and_asks_for_something_else_too_is_refused(store_of):
+    before = store_of(projection(CheckConstraint("n>0", name="positive")))
+    after = store_of(projection(CheckConstraint("n > 0", name="positive"), CheckConstraint("n > 1", name="more")))
+    before.prepare(topics(before))
+    with pytest.raises(ReadModelOutdated, match="the constraint 'more' of the class"):
+        after.prepare(topics(after))
+    before.read_positions(topics(before))
+
+
+def test_a_read_model_that_is_being_rebuilt_is_not_said_to_be_as_its_class_asks_for(log, settings, store_of):
+    rebuild(bank, "balances", settings)
+    assert rebuild_if_changed(bank, "balances", settings) is None
+    store = store_of(bank.consumers["balances"])
+    lock_for_session(store.database.connection(), store.lock)
+    with pytest.raises(ReadModelRebuilding, match="'balances' is being rebuilt already: wait until that is done"):
+        rebuild_if_changed(bank, "balances", settings)
