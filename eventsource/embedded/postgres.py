@@ -17,6 +17,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import psutil
 
@@ -27,8 +28,11 @@ from eventsource.embedded.postgres_roles import (
     ADMIN,
     DATABASE,
     USER,
+    choose_admin,
+    databases,
     demote,
     forget_demotion,
+    give_away,
     make_user,
     prepare_demotion,
 )
@@ -102,6 +106,17 @@ class PostgresServer:
         return self._folder / "admin-password"
 
     @property
+    def _admin_file(self) -> Path:
+        return self._folder / "admin-name"
+
+    @property
+    def _admin(self) -> str:
+        try:
+            return self._admin_file.read_text(encoding="ascii").strip()
+        except FileNotFoundError:  # but for folders of an earlier version
+            return ADMIN
+
+    @property
     def _password(self) -> str:
         return self._password_file.read_text(encoding="ascii").strip()
 
@@ -125,7 +140,7 @@ class PostgresServer:
         return [str(self._programs / "psql"), "-h", HOST, "-p", str(self.port), "-U", USER, DATABASE]
 
     def _url(self, user: str, password: str, database: str) -> str:
-        return f"postgresql://{user}:{password}@{HOST}:{self.port}/{database}"
+        return f"postgresql://{user}:{password}@{HOST}:{self.port}/{quote(database, safe='')}"
 
     def launch(self) -> None:
         """Makes the data folder if there is none, then starts the process."""
@@ -164,7 +179,7 @@ class PostgresServer:
         command = [
             str(self._programs / "initdb"),
             f"--pgdata={data}",
-            f"--username={ADMIN}",
+            f"--username={self._admin}",
             f"--pwfile={scratch / 'pwfile'}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
@@ -219,7 +234,7 @@ class PostgresServer:
         """Makes user and database. False if it is not this server that answers."""
         if not self._admin_password_file.exists():
             self._demote_user()
-        with self._connect(ADMIN, self._admin_password, "postgres") as admin:
+        with self._connect(self._admin, self._admin_password, "postgres") as admin:
             shown = admin.execute("SHOW data_directory").fetchone()
             if shown is None or Path(shown[0]).resolve() != self._data.resolve():
                 return False
@@ -228,20 +243,38 @@ class PostgresServer:
         return self.server.is_running
 
     def _demote_user(self) -> None:
-        """A data folder of an earlier version has one user, who is a superuser."""
+        """A data folder of an earlier version has one user, who is a superuser. Goes on where an earlier attempt ended."""
+        import psycopg
+
         draft = self._folder / "admin-password.new"
         if not draft.exists():
             write_atomically(draft, _new_password() + "\n")
         password = draft.read_text(encoding="ascii").strip()
-        with self._connect(USER, self._password, "postgres") as old_user:
-            shown = old_user.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
-            role = prepare_demotion(old_user, password) if shown == (True,) else None
-            there = old_user.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-            if role is not None and there is None:
-                old_user.execute(f"CREATE DATABASE {DATABASE}")
-        if role is not None:
-            with self._connect(role, password, DATABASE) as migration:
-                demote(migration, admin_password=password, password=self._password)
+        try:
+            with self._connect(USER, self._password, "postgres") as old_user:
+                shown = old_user.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+                role = None
+                if shown == (True,):
+                    write_atomically(self._admin_file, choose_admin(old_user) + "\n")
+                    role = prepare_demotion(old_user, password)
+                    there = old_user.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                    if there is None:
+                        old_user.execute(f"CREATE DATABASE {DATABASE}")
+            if role is not None:
+                with self._connect(role, password, DATABASE) as migration:
+                    demote(migration, self._admin, admin_password=password, password=self._password)
+            with self._connect(self._admin, password, "postgres") as admin:
+                names = databases(admin)
+            for name in names:
+                with self._connect(self._admin, password, name) as admin:
+                    give_away(admin, self._admin)
+        except psycopg.OperationalError:
+            raise  # tried again
+        except psycopg.Error as error:
+            raise EmbeddedStackError(
+                f"cannot take the rights of a superuser from the user of {self._folder}, a folder of an earlier version ({error}): "
+                "start it with that version, change what is named there, and start this one again; or use another data folder"
+            ) from error
         draft.replace(self._admin_password_file)
 
     def _connect(self, user: str, password: str, database: str) -> psycopg.Connection:
