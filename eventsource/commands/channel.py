@@ -12,6 +12,7 @@ from uuid import UUID
 
 from eventsource.clock import Clock, Ids
 from eventsource.commands.arguments import WhenFull, check_when_full
+from eventsource.commands.content import equal_hash
 from eventsource.commands.deferred_sends import DeferredSends
 from eventsource.commands.in_flight import Content
 from eventsource.commands.observed import NOT_SENT, ObservedRequest
@@ -26,6 +27,7 @@ from eventsource.log.headers import EMPTY_TRAIL, CommandHeaders, Trail, body_has
 from eventsource.log.record import Outgoing
 from eventsource.log.recorded import ms_from_time
 from eventsource.names import Names
+from eventsource.schemas import Canonical
 from eventsource.settings import Settings
 from eventsource.telemetry import ClientTelemetry
 
@@ -33,7 +35,10 @@ R = TypeVar("R")
 
 
 class Submission(NamedTuple):
-    """A request to an aggregate, and for how long its answer is waited for."""
+    """A request to an aggregate, and for how long its answer is waited for.
+
+    `form` gives equal values equal bytes; None where they have them anyway.
+    """
 
     route: Route
     key: bytes
@@ -43,6 +48,7 @@ class Submission(NamedTuple):
     when_full: WhenFull
     expected_version: int | None = None
     trail: Trail = EMPTY_TRAIL
+    form: Canonical | None = None
 
 
 class Channel:
@@ -87,11 +93,11 @@ class Channel:
         Raises `InvalidArgument`, `Backlogged`, `CommandIdReused`, `ClientClosed`, `EncodeError`, `MessageTooLarge`, `LogError`: nothing
         was sent.
         """
-        route, key, type_, value, timeout_seconds, when_full, expected_version, trail = submission
+        route, key, type_, value, timeout_seconds, when_full, expected_version, trail, form = submission
         check_when_full(when_full)
         wait = when_full == "wait"
-        # The value itself is the producer's: kept here too, it would take memory until the answer is there.
-        content = Content(route.topic_crc, body_hash(key, type_, value), expected_version)
+        equal = equal_hash(key, type_, value, form)
+        content = Content(route.topic_crc, body_hash(key, type_, value), expected_version, equal)
         observed = ObservedRequest(self._telemetry, self._clock, route.aggregate, answer)
         taken = self._requests.in_flight.enter(pending, content, observed, timeout_seconds, wait=wait)
         if taken.pending is not pending:  # it is on its way already, and its answer serves both

@@ -171,6 +171,7 @@ class Client:
             when_full,
             expected_version,
             self._defaults.trail(correlation_id, causation_id, actor, metadata),
+            codecs.command_form(type(command)),
         )
         return self._submit(aggregate, submission, command_id, sent_at, registering)
 
@@ -249,6 +250,7 @@ class Client:
             when_full,
             expected_version,
             self._defaults.trail(correlation_id, causation_id, actor, metadata),
+            codecs.append_form(aggregate),
         )
         return self._submit(aggregate, submission, command_id, sent_at, registering)
 

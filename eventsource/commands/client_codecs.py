@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from eventsource.clock import Clock, SystemClock
-from eventsource.commands.builtin import pack_events
+from eventsource.commands.builtin import pack_events, unpack_events
 from eventsource.commands.registrations import Registrations
 from eventsource.domain import Aggregate, Command, Event
 from eventsource.errors import DefinitionError, EncodeError, InvalidArgument
 from eventsource.log.events import EventDecoder
 from eventsource.log.headers import type_header
-from eventsource.schemas import COMMAND_ROLE, DEFAULT_LIMITS, MessageCodec, SchemaStore, StateCodec, Taken
+from eventsource.schemas import (
+    COMMAND_ROLE,
+    DEFAULT_LIMITS,
+    PREFIX_BYTES,
+    Canonical,
+    MessageCodec,
+    SchemaStore,
+    StateCodec,
+    Taken,
+    canonical_form,
+)
 
 A = TypeVar("A", bound=Aggregate[Any])
 
@@ -30,6 +41,7 @@ class ClientCodecs:
         self._events: dict[type[Aggregate[Any]], _EventCodecs] = {}
         self._decoders: dict[type[Aggregate[Any]], EventDecoder] = {}
         self._states: dict[type[Aggregate[Any]], StateCodec[Any]] = {}
+        self._forms: dict[type[Command] | type[Aggregate[Any]], Canonical | None] = {}
 
     def command(self, command: Command) -> bytes:
         """A command's value, its schema registered. Raises `EncodeError`, and what registering raises."""
@@ -38,6 +50,20 @@ class ClientCodecs:
     def command_ahead(self, command: Command) -> bytes:
         """A command's value, whether or not its schema is registered yet. Raises `EncodeError`."""
         return self._command_codec(type(command)).encode_ahead(command)
+
+    def command_form(self, kind: type[Command]) -> Canonical | None:
+        """What gives equal commands equal bytes; None where they have them anyway."""
+        if kind not in self._forms:
+            self._forms[kind] = _form(self._command_codec(kind))
+        return self._forms[kind]
+
+    def append_form(self, aggregate: type[Aggregate[Any]]) -> Canonical | None:
+        """As `command_form`, for what `append` makes."""
+        if aggregate not in self._forms:
+            forms = {ce_type: _form(codec) for ce_type, codec in self._event_codecs(aggregate).values()}
+            found = {ce_type: form for ce_type, form in forms.items() if form is not None}
+            self._forms[aggregate] = partial(_appended_form, found) if found else None
+        return self._forms[aggregate]
 
     def register_command(self, kind: type[Command], patience_seconds: float) -> float:
         """Registers a command's schema before its first use. Returns how many seconds that took, 0 where it was done before.
@@ -139,6 +165,19 @@ class ClientCodecs:
         if codec is None:
             codec = self._states[aggregate] = StateCodec(aggregate, self._schemas, check_defaults=False)
         return cast(StateCodec[A], codec)
+
+
+def _form(codec: MessageCodec[Any]) -> Canonical | None:
+    try:
+        return canonical_form(codec.schema.text.schema(), PREFIX_BYTES)
+    except (LookupError, TypeError, RecursionError):
+        return None  # as for the owner: values of such a schema are their own form
+
+
+def _appended_form(forms: Mapping[str, Canonical], value: bytes) -> bytes:
+    return pack_events(
+        (ce_type, forms[ce_type](event) if ce_type in forms else event) for ce_type, event in unpack_events(value)
+    )
 
 
 def _listed(events: object) -> list[Event]:

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
 from eventsource.commands.builtin import APPEND, LOAD, pack_events, unpack_events
 from eventsource.commands.request import Request
 from eventsource.errors import EventSourceError, Retriable, SchemaError
 from eventsource.log.headers import body_hash
 from eventsource.schemas import PREFIX_BYTES, Canonical, Malformed, SchemaStore, canonical_of
+
+_KEPT_BYTES: Final = 4_096
+
+
+def equal_hash(key: bytes, type_: str, value: bytes, form: Canonical | None) -> Callable[[], bytes] | None:
+    """What makes the hash over the canonical form of a value, for its sender; None where equal values have equal bytes anyway.
+
+    It is made when it is asked for, which is when the id is sent a second time. For that a short value is kept. Of a long one, which
+    would take memory until the answer is there, the hash is made at once.
+    """
+    if form is None:
+        return None
+    find = partial(_equal_hash, key, type_, value, form)
+    if len(value) <= _KEPT_BYTES:
+        return find
+    found = find()
+    return lambda: found
+
+
+def _equal_hash(key: bytes, type_: str, value: bytes, form: Canonical) -> bytes:
+    try:
+        canonical = form(value)
+    except (Malformed, SchemaError):
+        canonical = value  # as the owner takes it
+    return body_hash(key, type_, canonical)
 
 
 class ContentHashes:

@@ -17,11 +17,26 @@ _SPARE_DEADLINES: Final = 64
 
 
 class Content(NamedTuple):
-    """What tells a request from another one under the same id: commands topic, body hash, and the version it expects."""
+    """What tells a request from another one under the same id: commands topic, body hash, and the version it expects.
+
+    `body_hash` is that of the bytes that are sent, by which the reply names the request. `equal_hash` makes the one that requests of
+    equal content share whatever their bytes; None where equal content has equal bytes.
+    """
 
     topic_crc: int
     body_hash: bytes
     expected_version: int | None = None
+    equal_hash: Callable[[], bytes] | None = None
+
+    def repeats(self, other: Content) -> bool:
+        """Whether both ask for the same."""
+        if (self.topic_crc, self.expected_version) != (other.topic_crc, other.expected_version):
+            return False
+        if self.body_hash == other.body_hash:
+            return True
+        if self.equal_hash is None or other.equal_hash is None:
+            return False
+        return self.equal_hash() == other.equal_hash()
 
 
 class Waiting(NamedTuple):
@@ -94,7 +109,7 @@ class InFlight:
 
     def _twin(self, pending: Pending[Any], content: Content) -> Waiting | None:
         twin = self._waiting.get(pending.command_id)
-        if twin is not None and twin.content != content:
+        if twin is not None and not content.repeats(twin.content):
             raise CommandIdReused(pending.command_id)
         return twin
 
@@ -134,8 +149,8 @@ class InFlight:
                 waiting = self._waiting.get(reply.command_id)
                 if waiting is None:
                     continue
-                crc, digest, _ = waiting.content
-                if reply.body_hash == digest and reply.topic_crc == crc:
+                content = waiting.content
+                if reply.body_hash == content.body_hash and reply.topic_crc == content.topic_crc:
                     del self._waiting[reply.command_id]
                     answered.append((waiting, reply))
             self._tell_of_room()

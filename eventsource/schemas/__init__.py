@@ -2,7 +2,7 @@
 
 from eventsource.schemas.avro_schema import AvroSchema
 from eventsource.schemas.budget import Taken
-from eventsource.schemas.canonical import Canonical, Malformed, canonical_of
+from eventsource.schemas.canonical import Canonical, Malformed, canonical_form, canonical_of
 from eventsource.schemas.codec import MessageCodec, codecs_by_name
 from eventsource.schemas.kafka_store import KafkaSchemaStore
 from eventsource.schemas.limits import DEFAULT_LIMITS, OWN_LIMITS, Limits
@@ -31,6 +31,7 @@ __all__ = [
     "SchemaText",
     "StateCodec",
     "Taken",
+    "canonical_form",
     "canonical_of",
     "codecs_by_name",
     "logged_form",

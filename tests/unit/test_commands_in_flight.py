@@ -93,6 +93,24 @@ def test_two_under_one_id_share_their_place_or_are_refused(clock: VirtualClock) 
     assert len(in_flight) == 1
 
 
+def equal_content(text: str, meaning: str) -> Content:
+    return content_of(text)._replace(equal_hash=meaning.encode)
+
+
+def test_equal_content_in_other_bytes_is_a_repetition_whose_answer_names_the_bytes_that_were_sent(
+    clock: VirtualClock,
+) -> None:
+    in_flight = InFlight(10, clock)
+    first = enter(in_flight, "c-1", content=equal_content("a, b", "ab"))
+    assert enter(in_flight, "c-1", content=equal_content("b, a", "ab")) is first
+    for other in (equal_content("a, c", "ac"), equal_content("b, a", "ab")._replace(expected_version=2)):
+        with pytest.raises(CommandIdReused):
+            enter(in_flight, "c-1", content=other)
+    assert in_flight.take([reply("c-1", content_of("b, a"))]) == []
+    answer = reply("c-1", content_of("a, b"))
+    assert in_flight.take([answer]) == [(first, answer)]
+
+
 @pytest.mark.parametrize("status", [Status.ACCEPTED, Status.COMMAND_ID_REUSED])
 @pytest.mark.parametrize(
     "given_up", [content_of("x"), content_of("y", topic="bank.card.commands")], ids=["other body", "other topic"]
