@@ -10,7 +10,7 @@ from typing import Any, Final
 from eventsource.commands.owner import PartitionOwner
 from eventsource.log import transactions
 from eventsource.log.admin import LogAdmin
-from eventsource.log.transactions import PartitionWriter
+from eventsource.log.transactions import PartitionWriter, Transaction
 
 _GROUP_AT: Final = len(b"CGMDv2:") + 4  # behind the generation
 
@@ -18,6 +18,7 @@ _GROUP_AT: Final = len(b"CGMDv2:") + 4  # behind the generation
 def _suspicion() -> None:
     """Producers whose coordinator gave signs of trouble go on."""
     PartitionWriter.suspect = lambda self: None  # type: ignore[method-assign]
+    Transaction._give_up = lambda self, reason: None  # type: ignore[method-assign]
 
 
 def _renewal() -> None:

@@ -75,8 +75,9 @@ def test_without_new_producers_a_late_abort_takes_acknowledged_events_away(rig: 
         client.send(Account, "saver", Open(owner="client"))
         trap = proxy.set(Trap(False, Api.ADD_OFFSETS_TO_TXN))
         abort()
-        while not trap.is_released():
-            client.send(Account, "saver", Deposit(amount=1))
+        rig.until(
+            lambda: client.send(Account, "saver", Deposit(amount=1)) and trap.is_released(), f"{trap} to be sprung"
+        )
         client.send(Account, "saver", Deposit(amount=1))
     assert trap.answer == KafkaError.NO_ERROR
     rig.until(rig.is_at_rest, "all commands to be handled")
@@ -91,9 +92,13 @@ def test_without_suspicion_a_late_commit_tears_a_command(rig: Rig, proxy: KafkaP
         client.send(Account, "saver", Open(owner="client"))
         client.send(Account, "saver", Deposit(amount=100))
         trap = proxy.set(Trap(True, Api.PRODUCE, 2, is_done=lambda: not rig.evidence.open_transactions()))
-        while not trap.is_released():
+
+        def save() -> bool:
             with contextlib.suppress(HandlerFailed):  # half a command stops its account
                 client.send(Account, "saver", Save(amount=1))
+            return trap.is_released()
+
+        rig.until(save, f"{trap} to be sprung")
     assert trap.answer == KafkaError.NO_ERROR
     rig.until(rig.is_at_rest, "all commands to be handled")
     found = rig.violations()
