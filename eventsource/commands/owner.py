@@ -40,7 +40,6 @@ from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
 from eventsource.log.steps import Step
 from eventsource.log.transactions import PartitionWriter, is_checked_metadata
-from eventsource.log.unreadable_batch import BatchUnreadable, offset_behind
 from eventsource.telemetry import OwnerMetrics
 
 _log = structlog.get_logger("eventsource.owner")
@@ -48,7 +47,6 @@ _log = structlog.get_logger("eventsource.owner")
 _READ_SECONDS: Final = 0.1
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-_UNREADABLE_TRIES: Final = 3
 _HOT_COMMANDS: Final = 200
 _HOT_SHARE: Final = 0.5
 _HOT_AGAIN_SECONDS: Final = 60.0
@@ -101,7 +99,6 @@ class PartitionOwner:
         )
         self._told_hot_at = float("-inf")
         self._unhandled: list[Record] = []
-        self._unreadable: tuple[int, ...] = ()
         self._batch_limit = parts.settings.worker.batch_size
         self._commits = 0
         self._thread = threading.Thread(target=self._run, name=f"owner {self._name}[{partition}]", daemon=True)
@@ -175,7 +172,8 @@ class PartitionOwner:
     def _run(self) -> None:
         self._parts.budget.enter()
         try:
-            with LogReader(foreign_config(self._parts.settings.kafka.client_config())) as reader:
+            config = foreign_config(self._parts.settings.kafka.client_config())
+            with LogReader(config, ends_of=self._parts.admin.end_offsets) as reader:
                 self._own_until_stopped(reader)
             self._to(OwnerState.LOST if self._lost.is_set() else OwnerState.REVOKING)
             self._recovery.close(keep=True)
@@ -323,11 +321,7 @@ class PartitionOwner:
             if self._memory.is_full:
                 self._stop.wait(_READ_SECONDS)
                 return
-        try:
-            batch = self._unhandled or reader.read(self._batch_limit, _READ_SECONDS)
-        except BatchUnreadable as error:
-            self._pass_over(reader, error)
-            return
+        batch = self._unhandled or reader.read(self._batch_limit, _READ_SECONDS)
         self._unhandled = []
         doubt = writer.suspect()
         if doubt is not None:
@@ -341,18 +335,6 @@ class PartitionOwner:
             self._memory.checkpoint(now)
             self._metrics.checkpointed(self._parts.clock.monotonic() - now)
             self._step(Step.CHECKPOINTED)
-
-    def _pass_over(self, reader: LogReader, error: BatchUnreadable) -> None:
-        """Anybody may write a batch that librdkafka cannot unpack: it is tried a few times, and then the commands behind it are read."""
-        self._unreadable = (*(base for base in self._unreadable if base == error.base), error.base)
-        if len(self._unreadable) < _UNREADABLE_TRIES:
-            self._stop.wait(_LONGEST_PAUSE_SECONDS / _UNREADABLE_TRIES)
-            return
-        end = self._parts.admin.end_offsets([self._commands])[self._commands]
-        behind = offset_behind(error.base, end, lambda offset: reader.is_inside(self._commands, error.base, offset))
-        self._log.error("unreadable_batch_skipped", first=error.base, behind=behind, reason=str(error))
-        self._unreadable = ()
-        reader.assign({self._commands: behind})
 
     def _transact(self, batch: list[Record], writer: PartitionWriter, metadata: bytes | None) -> None:
         # Of a command alone, it must be told apart whether a broker refuses what it leads to: that is not tried for ever.

@@ -48,6 +48,7 @@ class Requests:
         self._stop = threading.Event()
         self._position = ReplyPosition(admin, topic, client_id)
         self._client_config = client_config
+        self._ends_of = admin.end_offsets
         self._thread = threading.Thread(target=self._run, name="eventsource client", daemon=True)
         self._serve: Callable[[], object] = lambda: None
 
@@ -92,7 +93,7 @@ class Requests:
 
     def _read(self) -> None:
         position = self._position
-        with LogReader(self._client_config, committed_only=False) as reader:
+        with LogReader(self._client_config, committed_only=False, ends_of=self._ends_of) as reader:
             reader.assign({position.place: position.offset})
             while not self._stop.is_set():
                 records = reader.read(_READ_RECORDS, _READ_SECONDS)

@@ -13,6 +13,7 @@ import structlog
 from eventsource.log.admin import LogAdmin
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
+from eventsource.log.unreadable_batch import BatchUnreadable
 from eventsource.settings import Settings
 
 _log = structlog.get_logger("eventsource.topics")
@@ -40,9 +41,16 @@ class ForeignRecords:
 
     def add(self, record: Record, reason: str) -> None:
         """Counts a record."""
+        self._add(record.topic, record.partition, record.offset, reason)
+
+    def add_batch(self, batch: BatchUnreadable) -> None:
+        """Counts a batch that cannot be read as one record."""
+        self._add(*batch.place, batch.base, "it begins a batch that cannot be unpacked")
+
+    def _add(self, topic: str, partition: int, offset: int, reason: str) -> None:
         self.count += 1
         if len(self.named) < _MOST_NAMED:
-            self.named.append((f"{record.topic}[{record.partition}]@{record.offset}", reason))
+            self.named.append((f"{topic}[{partition}]@{offset}", reason))
 
 
 def read_meta(meta: str, settings: Settings, admin: LogAdmin) -> tuple[dict[str, TopicRecord], ForeignRecords]:
@@ -52,7 +60,7 @@ def read_meta(meta: str, settings: Settings, admin: LogAdmin) -> tuple[dict[str,
     """
     recorded: dict[str, TopicRecord] = {}
     foreign = ForeignRecords()
-    for record in records_of(meta, settings, admin):
+    for record in records_of(meta, settings, admin, foreign):
         name = record.key.decode(errors="replace")
         try:
             # The framework takes no record back. Once the log is compacted, whatever is newest under a key is all that is left.
@@ -64,10 +72,11 @@ def read_meta(meta: str, settings: Settings, admin: LogAdmin) -> tuple[dict[str,
     return recorded, foreign
 
 
-def records_of(topic: str, settings: Settings, admin: LogAdmin) -> Iterator[Record]:
+def records_of(topic: str, settings: Settings, admin: LogAdmin, foreign: ForeignRecords) -> Iterator[Record]:
     """All records of a topic of one partition; those of open and aborted transactions too, since a stranger's must not hide others.
 
-    The framework writes to its meta and schemas topics without transactions.
+    The framework writes to its meta and schemas topics without transactions. Batches that cannot be read are passed over, and counted
+    in `foreign`.
     """
     if topic not in admin.topic_names():
         return
@@ -76,10 +85,12 @@ def records_of(topic: str, settings: Settings, admin: LogAdmin) -> Iterator[Reco
     start = admin.first_offsets([key])[key]
     if start >= end:
         return
-    with LogReader(settings.kafka.client_config(), committed_only=False) as reader:
+    with LogReader(settings.kafka.client_config(), committed_only=False, ends_of=admin.end_offsets) as reader:
         reader.assign({key: start})
         for records in reader.read_to({key: end}, patience_seconds=settings.kafka.request_timeout_seconds):
             yield from records
+        for batch in reader.passed_over:
+            foreign.add_batch(batch)
 
 
 def parse_topic_record(value: bytes) -> TopicRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,7 +18,7 @@ from eventsource.log.fetch_error import FetchError
 from eventsource.log.kafka_errors import LOST, UNREACHABLE, UNREADABLE, offset_lost, translate
 from eventsource.log.record import Record
 from eventsource.log.record_consumer import Place, record_consumer
-from eventsource.log.unreadable_batch import BatchUnreadable, base_of
+from eventsource.log.unreadable_batch import BatchUnreadable, base_of, offset_behind
 
 _log = structlog.get_logger("eventsource.reader")
 
@@ -26,6 +27,19 @@ _NO_GROUP: Final = "eventsource-reader"
 _METADATA_SECONDS: Final = 2.0
 _READ_TO_RECORDS: Final = 5_000
 _READ_TO_SECONDS: Final = 0.1
+_UNREADABLE_TRIES: Final = 3
+_UNREADABLE_SECONDS: Final = 2.0
+
+EndsOf = Callable[[Iterable[TopicAndPartition]], Mapping[TopicAndPartition, int]]
+"""One past the last record of each of some partitions."""
+
+
+@dataclass(slots=True)
+class _FailingBatch:
+    place: TopicAndPartition
+    base: int
+    since: float
+    tries: int = 0
 
 
 class LogReader:
@@ -33,9 +47,20 @@ class LogReader:
 
     Belongs to the thread that made it. It joins no group and commits nothing. `committed_only=False` is for topics that hold
     no transactions, such as replies: there, other writers' open transactions must not hold a reader back.
+
+    `ends_of` is for topics that anybody may write to, and that hold no facts: commands, replies, schemas, the meta topic. With it, the
+    reader passes over a batch that cannot be read, with an error in the log, once it has failed three times and for two seconds. It
+    gives the end of each of some partitions. Without it, `read` raises `BatchUnreadable`: no fact is passed over.
     """
 
-    def __init__(self, client_config: Mapping[str, Any], *, committed_only: bool = True) -> None:
+    _failing: _FailingBatch | None = None
+
+    def __init__(
+        self, client_config: Mapping[str, Any], *, committed_only: bool = True, ends_of: EndsOf | None = None
+    ) -> None:
+        self._ends_of = ends_of
+        self.passed_over: list[BatchUnreadable] = []
+        """What was passed over, in order."""
         self._bootstrap = str(client_config.get("bootstrap.servers", ""))
         self._config = consumer_config(client_config, _NO_GROUP)
         if not committed_only:
@@ -79,12 +104,29 @@ class LogReader:
             for where in removed:
                 self._assigned.pop(where, None)
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the reader tries a batch that could not be read, which it passes over soon."""
+        return self._failing is not None
+
     def read(self, max_records: int, timeout_seconds: float) -> list[Record]:
         """What is there, at most `max_records`, at once; waits for the first record up to the time-out.
 
         Raises `OffsetLost` when the log no longer holds an offset, `BrokerUnavailable` and other `LogError`s. A broker that is
         away for a moment is not an error here: librdkafka goes on trying, and nothing is read meanwhile.
         """
+        try:
+            records = self._read(max_records, timeout_seconds)
+        except BatchUnreadable as error:
+            if self._ends_of is None:
+                raise
+            self._note_failing(error, self._ends_of, timeout_seconds)
+            return []
+        if records:
+            self._failing = None
+        return records
+
+    def _read(self, max_records: int, timeout_seconds: float) -> list[Record]:
         try:
             records, errors = self._consumer.read(max_records, timeout_seconds)
         except KafkaException as error:
@@ -94,13 +136,43 @@ class LogReader:
                 self._pass_or_raise(failed)
         return records
 
-    def is_inside(self, place: TopicAndPartition, base: int, offset: int) -> bool:
+    def _note_failing(self, error: BatchUnreadable, ends_of: EndsOf, timeout_seconds: float) -> None:
+        now = time.monotonic()
+        failing = self._failing
+        if failing is None or (failing.place, failing.base) != (error.place, error.base):
+            failing = self._failing = _FailingBatch(error.place, error.base, now)
+        failing.tries += 1
+        if failing.tries < _UNREADABLE_TRIES or now - failing.since < _UNREADABLE_SECONDS:
+            time.sleep(min(timeout_seconds, _READ_TO_SECONDS))  # librdkafka tells of the batch again at once
+            return
+        self._failing = None
+        self._pass_over(error, ends_of)
+
+    def _pass_over(self, error: BatchUnreadable, ends_of: EndsOf) -> None:
+        place, base = error.place, error.base
+        positions = {where: self.position(*where) for where in self._assigned}
+        end = ends_of([place])[place]
+        try:
+            positions[place] = offset_behind(base, end, lambda offset: self._is_inside(place, base, offset))
+        finally:
+            self.assign(positions)
+        self.passed_over.append(error)
+        _log.error(
+            "unreadable_batch_skipped",
+            topic=place[0],
+            partition=place[1],
+            first=base,
+            behind=positions[place],
+            reason=str(error),
+        )
+
+    def _is_inside(self, place: TopicAndPartition, base: int, offset: int) -> bool:
         """Whether an offset is in the unreadable batch that begins at `base`. Reads from there, and from nowhere else, then."""
         self.assign({place: offset})
         deadline = time.monotonic() + _METADATA_SECONDS
         while time.monotonic() < deadline and self.position(*place) <= offset:
             try:
-                if self.read(1, _READ_TO_SECONDS):
+                if self._read(1, _READ_TO_SECONDS):
                     return False
             except BatchUnreadable as error:
                 return error.base == base
@@ -128,7 +200,7 @@ class LogReader:
             records = self.read(_READ_TO_RECORDS, _READ_TO_SECONDS)
             now = monotonic()
             reached = sum(self.position(*where) for where in ends)
-            if reached != position:
+            if reached != position or self.is_held_up:
                 position, moved_at = reached, now
             elif now - moved_at > patience_seconds:
                 topic, number = behind[0]
@@ -178,7 +250,8 @@ class LogReader:
         topic, partition, error = failed
         where = f"reading {topic}[{partition}]"
         if error.code() in UNREADABLE:
-            raise BatchUnreadable(where, base_of(error, self.position(topic, partition)), error.name())
+            base = base_of(error, self.position(topic, partition))
+            raise BatchUnreadable((topic, partition), base, error.name())
         if error.code() in LOST:
             raise offset_lost(error, where)
         if error.fatal() or not (

@@ -13,13 +13,15 @@ from eventsource.errors import LogError
 _BASE: Final = re.compile(r"at (?:offset )?(\d+)")
 
 
-class BatchUnreadable(LogError):  # never leaves an owner for the commands topic, where anybody may write such a batch
+class BatchUnreadable(LogError):  # never leaves a reader of a topic that holds no facts, which passes over such a batch
     """Raised where a partition has a batch that cannot be read. `base` is its first offset."""
 
-    def __init__(self, where: str, base: int, reason: str) -> None:
+    def __init__(self, place: tuple[str, int], base: int, reason: str) -> None:
         super().__init__(
-            f"{where}: the batch at offset {base} cannot be read ({reason}): find out who wrote it, and check the broker's disk"
+            f"reading {place[0]}[{place[1]}]: the batch at offset {base} cannot be read ({reason}): find out who wrote it, and check the "
+            "broker's disk"
         )
+        self.place = place
         self.base = base
 
 

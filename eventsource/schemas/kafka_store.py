@@ -217,15 +217,16 @@ class KafkaSchemaStore:
         return self._connected_reader().position(self._topic, _PARTITION)
 
     def _read(self, timeout_seconds: float) -> bool:
-        """Takes in what comes within the time; whether anything did."""
+        """Takes in what comes within the time; whether anything did, or a batch that cannot be read is about to be passed over."""
+        reader = self._connected_reader()
         try:
-            records = self._connected_reader().read(_BATCH, timeout_seconds)
+            records = reader.read(_BATCH, timeout_seconds)
         except OffsetLost:
             self._begin_again()
             return True
         for record in records:
             self._take(record)
-        return bool(records)
+        return bool(records) or reader.is_held_up
 
     def _take(self, record: Record) -> None:
         if record.value is None or not SCHEMA_KEY.fullmatch(record.key):
@@ -277,7 +278,7 @@ class KafkaSchemaStore:
             self._check_topic(admin)
             first = admin.first_offsets([(self._topic, _PARTITION)])
             # Nobody of the framework's writes schemas in a transaction: one that somebody leaves open must not hide them.
-            self._reader = LogReader(self._client_config, committed_only=False)
+            self._reader = LogReader(self._client_config, committed_only=False, ends_of=admin.end_offsets)
             self._reader.assign(first)
         return self._reader
 

@@ -20,7 +20,7 @@ def read_registered(topic: str, settings: Settings, admin: LogAdmin) -> tuple[li
     """
     found: dict[int, SchemaText] = {}
     foreign = ForeignRecords()
-    for record in records_of(topic, settings, admin):
+    for record in records_of(topic, settings, admin, foreign):
         try:
             schema = _schema_of(record, found)
         except DecodeError as error:
