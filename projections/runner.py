@@ -15,6 +15,7 @@ from eventsource.errors import PositionConflict, ReadModelRebuilding, Retriable
 from eventsource.failure import about
 from eventsource.log.membership import Membership, Owned
 from eventsource.log.record import Record
+from projections.batch_watch import BatchWatch
 from projections.decoding import BatchDecoder
 from projections.feed import Feed
 from projections.plan import Plan
@@ -49,6 +50,7 @@ class ProjectionRunner:
         self._settings = context.settings
         self._clock = context.clock
         self._schemas = context.schemas
+        self._watch = BatchWatch(context.clock)
         self._assigned_epoch = -1
         self._membership: Membership | None = None
         self._healthy = False
@@ -94,14 +96,19 @@ class ProjectionRunner:
         return 0.0 if membership is None else membership.unassigned_seconds()
 
     def ready(self) -> bool:
-        """Whether it has its partitions, be they none, and reads them."""
+        """Whether it has its partitions, be they none, reads them, and no batch hangs."""
         membership = self._membership
         return (
             membership is not None
             and self._healthy
+            and not self._watch.hangs
             and membership.has_assignment()
             and membership.owned().epoch == self._assigned_epoch
         )
+
+    def alive(self) -> bool:
+        """Whether no batch hangs for so long that a new process is the only way out."""
+        return not self._watch.is_dead
 
     def _turn_until_it_succeeds(self, stop: threading.Event, membership: Membership, share: _Share) -> None:
         failures = 0
@@ -139,11 +146,13 @@ class ProjectionRunner:
             self._topics_at = self._positions_at = now
         records = share.read(self._settings.worker.projection_batch_size, _READ_SECONDS)
         if records:
-            share.write(records)
+            with self._watch.batch():
+                share.write(records)
             return
         if now - self._markers_at >= _MARKERS_SECONDS:
             self._markers_at = now
-            share.pass_markers()
+            with self._watch.batch():
+                share.pass_markers()
         if now - self._positions_at >= _POSITION_CHECK_SECONDS:
             self._positions_at = now
             share.take(owned.partitions, anew=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -268,6 +269,27 @@ def test_a_read_model_that_nobody_builds_says_so(log, reader):
 
 
 # --- what stops a projection -------------------------------------------------------------------------------------
+
+
+def test_a_projection_whose_handler_hangs_is_not_ready_and_then_not_alive(log, run, until, tables, monkeypatch):
+    monkeypatch.setattr("projections.batch_watch.HANGS_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr("projections.batch_watch.DEAD_AFTER_SECONDS", 0.5)
+    goes_on = threading.Event()
+
+    class Hanging(Projection[Balance], name="hanging"):
+        @projects
+        def on_deposited(self, event: Deposited, row: Balance) -> None:
+            assert goes_on.wait(40)  # longer than the test waits for anything
+            row.balance += event.amount
+
+    running = run(Hanging, App("bank", aggregates=[Account, Branch], consumers=[Hanging], partitions=4))
+    until(lambda: running.runner.ready() and running.runner.alive())
+    log.write(("a", Deposited(amount=Decimal(1))))
+    until(lambda: not running.runner.ready() and not running.runner.alive())
+    goes_on.set()
+    until(lambda: running.runner.ready() and running.runner.alive())
+    until(lambda: tables.ask("SELECT balance FROM balances") == [(Decimal("1.00"),)])
+    assert running.error is None
 
 
 def test_a_handler_that_fails_stops_the_projection_and_writes_nothing_of_the_batch(log, run, until, tables, settings):
