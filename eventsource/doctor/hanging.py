@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -13,6 +13,7 @@ from eventsource.log.admin import LogAdmin, TopicAndPartition
 from eventsource.log.markers import OpenTransaction, open_transactions, takes_plain_text
 from eventsource.log.reader import LogReader
 from eventsource.log.record import Record
+from eventsource.log.topics import TopicState
 from eventsource.log.transaction_state import (
     OFFSETS_TOPIC,
     TRANSACTION_TOPIC,
@@ -42,13 +43,13 @@ class HangingProbe:
         client_config: Mapping[str, Any],
         *,
         coordinator_partitions: int,
-        one_broker: bool,
+        one_clock: bool,
         timeout_seconds: float,
     ) -> None:
         self._admin = admin
         self._config = client_config
         self._coordinator_partitions = coordinator_partitions
-        self._one_clock = one_broker
+        self._one_clock = one_clock
         self._timeout_seconds = timeout_seconds
 
     def look_up(
@@ -123,6 +124,11 @@ def _ids(first: Record, writers: Mapping[TopicAndPartition, Sequence[str]]) -> l
     if committed is not None:
         return list(writers.get(committed[1], ()))
     return [each for ids in writers.values() for each in ids]
+
+
+def has_one_clock(brokers: Collection[int], topics: Iterable[TopicState]) -> bool:
+    """Whether all times are of one broker. A broker that is down is not among `brokers`; topics with replicas had room for it."""
+    return len(brokers) == 1 and all(state.replicas == 1 for state in topics)
 
 
 def judge_entries(

@@ -15,7 +15,7 @@ from eventsource.app import App
 from eventsource.clock import Clock
 from eventsource.doctor.answer import Answer, ask
 from eventsource.doctor.facts import INTERNAL_TOPICS, ClockReading, Facts, Hanging, Owned, PartitionHistory
-from eventsource.doctor.hanging import HangingProbe
+from eventsource.doctor.hanging import HangingProbe, has_one_clock
 from eventsource.doctor.last_origins import read_last_origins
 from eventsource.errors import ClusterMismatch
 from eventsource.log.admin import LogAdmin, TopicAndPartition
@@ -276,7 +276,8 @@ class Probes:
             self._admin,
             self._config,
             coordinator_partitions=internal[TRANSACTION_TOPIC].partitions if TRANSACTION_TOPIC in internal else 0,
-            one_broker=facts.brokers.error is None and len(facts.brokers.get()) == 1,
+            one_clock=facts.brokers.error is None
+            and has_one_clock(facts.brokers.get(), [*internal.values(), *topics.values()]),
             timeout_seconds=self._timeout_seconds,
         )
         return tuple(

@@ -6,8 +6,9 @@ import pytest
 
 from eventsource.doctor.ending import end_each, find_meant
 from eventsource.doctor.facts import Decision, Hanging
-from eventsource.doctor.hanging import judge_entries
+from eventsource.doctor.hanging import has_one_clock, judge_entries
 from eventsource.log.markers import OpenTransaction
+from eventsource.log.topics import TopicState
 from eventsource.log.transaction_state import TransactionEntry
 from eventsource.log.transaction_state import TransactionStatus as Status
 
@@ -174,3 +175,10 @@ def test_nothing_is_claimed_where_two_that_were_decided_differently_may_be_meant
     found = judged(2, one + other)
     assert (found.decision, found.transactional_id) == (Decision.UNKNOWN, None)
     assert "several" in found.unknown_because
+
+
+@pytest.mark.parametrize(
+    ("brokers", "replicas", "expected"), [([1], [1, 1], True), ([1], [1, 3], False), ([1, 2], [1, 1], False)]
+)
+def test_a_broker_that_is_down_has_a_clock_of_its_own(brokers: list[int], replicas: list[int], expected: bool) -> None:
+    assert has_one_clock(brokers, [TopicState(b"", 1, each, {}) for each in replicas]) is expected
