@@ -9,7 +9,8 @@ from confluent_kafka import KafkaError
 
 from eventsource.log.kafka_errors import FORBIDDEN
 
-_STATE: Final = re.compile(r" \(after \d+ms in state [A-Z_]+\)$")
+_STATE: Final = re.compile(r" \(after \d+ms in state ([A-Z_]+).*\)$")
+_HANDSHAKE: Final = "SSL_HANDSHAKE"
 _CLOSED: Final = (
     "the connection was closed without an answer, as by a listener that requires TLS or SASL where "
     "security.protocol says neither"
@@ -31,10 +32,17 @@ class ConnectionErrors:
         if code == KafkaError._ALL_BROKERS_DOWN:
             self.all_down = True
             return
+        text = str(error.str())
+        state = _STATE.search(text)
+        in_handshake = state is not None and state.group(1) == _HANDSHAKE
         # Once a handshake or a login has failed, the disconnections that follow say less.
-        telling = code != KafkaError._TRANSPORT
+        telling = code != KafkaError._TRANSPORT or in_handshake
         if telling or not self._telling:
-            self._reason = _STATE.sub("", str(error.str()))
+            reason = _STATE.sub("", text)
+            # A peer that resets the connection in the middle of it is reported as a mere disconnection.
+            if in_handshake and "handshake failed" not in reason:
+                reason = f"SSL handshake failed: {reason}: connecting to a PLAINTEXT broker listener?"
+            self._reason = reason
             self._telling = telling
             self.denied = code in FORBIDDEN
 

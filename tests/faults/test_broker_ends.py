@@ -72,7 +72,7 @@ def test_owners_carry_on_after_the_only_broker_was_ended_and_started_again(
     ends = [GRACEFULLY] * sweep.times(5, 10) + [HARD] * sweep.times(1, 10)
     own_rig.rng.shuffle(ends)
     # Processes of their own, as a stack's owner does not know them: nobody stops them before the broker.
-    workers = [own_rig.start_ready(), own_rig.start()]
+    workers = [own_rig.start_ready(), own_rig.start_ready()]  # a start needs a broker
     with own_rig.workload() as workload:
         for number, end in enumerate(ends):
             for partition in range(PARTITIONS):

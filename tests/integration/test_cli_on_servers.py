@@ -296,7 +296,7 @@ def test_a_worker_that_cannot_drain_says_what_did_not_finish(stubborn: Shell) ->
 def test_a_runner_that_fails_for_good_ends_the_worker_with_its_code_once_the_others_are_drained(
     stubborn: Shell,
 ) -> None:
-    with stubborn.worker("--only", "fails", "--only", "obeys") as worker:
+    with stubborn.worker("--fail-fast", "--only", "fails", "--only", "obeys") as worker:
         assert worker.process.wait(PATIENCE_SECONDS) == 5
         assert (worker.error()["class"], worker.error()["exit_code"]) == ("OffsetLost", 5)
         assert worker.error()["message"] == "offset 7 is gone: restore it from a backup"

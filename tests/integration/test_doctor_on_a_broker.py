@@ -130,6 +130,13 @@ class Log:
         self.raw.delete_topics([topic])[topic].result(PATIENCE_SECONDS)
         until(lambda: topic not in self.admin.topic_names())
 
+    def create_again(self, topic: str, partitions: int) -> None:
+        config = self.admin.topic_configs([topic])[topic]
+        self.delete_topic(topic)
+        wanted = ("retention.ms", "retention.bytes", "message.timestamp.type", "cleanup.policy")
+        again = NewTopic(topic, partitions, 1, config={name: config[name] for name in wanted})
+        self.admin.create_topics([again])
+
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         where = TopicPartition(topic, partition, before)
         self.raw.delete_records([where])[where].result(PATIENCE_SECONDS)
@@ -293,7 +300,7 @@ def test_missing_topics_are_found(settings: Settings) -> None:
 
 
 def test_a_topic_that_is_not_recorded_is_found(log: Log) -> None:
-    log.write(log.meta, 0, log.events.encode(), None)
+    log.create_again(log.meta, 1)
     assert log.events in only(log, "topics-unrecorded")
 
 
@@ -303,11 +310,7 @@ def test_a_topic_that_is_gone_is_found(log: Log) -> None:
 
 
 def test_a_topic_that_was_made_anew_is_found(handled: Log) -> None:
-    config = handled.admin.topic_configs([handled.dead_letters])[handled.dead_letters]
-    handled.delete_topic(handled.dead_letters)
-    wanted = ("retention.ms", "retention.bytes", "message.timestamp.type", "cleanup.policy")
-    again = NewTopic(handled.dead_letters, 2, 1, config={name: config[name] for name in wanted})
-    handled.admin.create_topics([again])
+    handled.create_again(handled.dead_letters, 2)
     assert handled.dead_letters in only(handled, "topic-recreated")
 
 
@@ -527,7 +530,7 @@ def test_a_wrong_clock_makes_no_open_transaction_hang(handled: Log) -> None:
 
 
 def test_records_that_are_not_the_frameworks_are_found_one_by_one(handled: Log) -> None:
-    handled.write(handled.events, 1, b"x", b"{}")
+    handled.write(handled.events, 1, b"d", b"{}")
     handled.write(handled.outcomes, 1, b"x", b"{}")
     headers = OutcomeHeaders("c", "t", "/s", 1, Origin(handled.topic_id(), 1, 0), 0, bytes(8))
     handled.write(handled.outcomes, 1, b"x", b"no Avro", outcome_headers(headers))

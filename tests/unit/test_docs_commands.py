@@ -15,7 +15,7 @@ from eventsource.errors import EventSourceError, Retriable
 from eventsource.log.kafka_errors import ERROR_CLASSES
 from projections.reader import ProjectionReader
 
-PAGE = Path(errors.__file__).parents[1] / "docs" / "commands.md"
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 ROW = re.compile(r"^\| `(?P<name>\w+)`[^|]*\| (?P<retriable>yes|no) \|", re.MULTILINE)
 NAMED = re.compile(r"`([A-Z]\w+)`")
 

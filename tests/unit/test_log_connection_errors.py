@@ -27,6 +27,15 @@ def test_a_failed_login_says_more_than_the_disconnection_that_follows(order: tup
     assert noted.denied
 
 
+@pytest.mark.parametrize("state", ["SSL_HANDSHAKE", "SSL_HANDSHAKE, 1 identical error(s) suppressed"])
+def test_a_connection_that_is_reset_in_the_handshake_is_a_failed_handshake(state: str) -> None:
+    noted = ConnectionErrors()
+    noted(KafkaError(KafkaError._TRANSPORT, f"ssl://kafka:1/bootstrap: Disconnected (after 3ms in state {state})"))
+    noted(REFUSED)
+    assert noted.reason.startswith("SSL handshake failed: ssl://kafka:1/bootstrap: Disconnected")
+    assert "PLAINTEXT broker listener" in noted.reason
+
+
 def test_a_listener_that_hangs_up_without_a_word_is_suspected_of_another_protocol() -> None:
     noted = ConnectionErrors()
     noted(DOWN)

@@ -9,7 +9,7 @@ import pytest
 
 from eventsource.commands.client import Client
 from eventsource.log.topics import apply
-from eventsource.settings import ClientSettings, KafkaSettings, Settings
+from eventsource.settings import ClientSettings, KafkaSettings, PostgresSettings, Settings
 from tests.integration.client.accounts import APP, Worker
 
 
@@ -19,6 +19,7 @@ def settings(eventsource_stack: Any, eventsource_namespace: str) -> Settings:
         _env_file=None,
         namespace=eventsource_namespace,
         kafka=KafkaSettings(bootstrap_servers=eventsource_stack.bootstrap_servers),
+        postgres=PostgresSettings(url=eventsource_stack.postgres_url),
         client=ClientSettings(timeout_seconds=30),
     )
 

@@ -605,6 +605,7 @@ def writer_settings(settings, tables):
     parts = urlsplit(settings.postgres.url)
     url = urlunsplit(parts._replace(netloc=f"{user}:w@{parts.hostname}:{parts.port}"))
     yield user, settings.model_copy(update={"postgres": settings.postgres.model_copy(update={"url": url})})
+    tables(f"GRANT {user} TO CURRENT_USER")  # who creates a role may do that, and needs it to drop what the role owns
     tables(f"DROP OWNED BY {user}")
     tables(f"DROP ROLE {user}")
 
